@@ -1,0 +1,19 @@
+"""When it is said: requests in, token timings out. Knows token ids and seconds, never text."""
+
+from vllm_mock.engine.fixed import FixedEngine
+from vllm_mock.engine.handle import RequestHandle, SamplingGroup
+from vllm_mock.engine.observer import EngineObserver
+from vllm_mock.engine.request import EngineRequest, NeverFits, QueueFull
+from vllm_mock.engine.timeline import Timeline, TokenTiming
+
+__all__ = [
+    "EngineObserver",
+    "EngineRequest",
+    "FixedEngine",
+    "NeverFits",
+    "QueueFull",
+    "RequestHandle",
+    "SamplingGroup",
+    "Timeline",
+    "TokenTiming",
+]

@@ -1,0 +1,192 @@
+"""FixedEngine: every request's whole timeline is known when it leaves the waiting queue."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from vllm_mock.engine.handle import RUNNING, WAITING, RequestHandle, SamplingGroup
+from vllm_mock.engine.latency import LatencyModel
+from vllm_mock.engine.observer import EngineObserver, NullObserver
+from vllm_mock.engine.removable_heap import RemovableHeap
+from vllm_mock.engine.request import EngineRequest, QueueFull
+from vllm_mock.engine.scheduler import Scheduler
+
+
+class FixedEngine:
+    """Latencies are constants (see LatencyModel), so a token costs the engine nothing.
+
+    Admission reserves KV blocks for prompt and whole output; hence nothing is ever preempted.
+    Time advances lazily: whoever calls first makes up for what happened since, each event at its
+    exact instant. Only while requests wait does a thread advance it, so that they wake in time.
+
+    `clock` gives the current time in monotonic seconds.
+    """
+
+    def __init__(
+        self, settings, observer: EngineObserver | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._scheduler = Scheduler(settings)
+        self._latency = LatencyModel(settings)
+        self._observer = observer or NullObserver()
+        self._clock = clock
+        self._ends: RemovableHeap[RequestHandle] = RemovableHeap()
+        self._changed = threading.Condition(threading.Lock())
+        self._thread_runs = False
+
+    @property
+    def running(self) -> int:
+        """Requests that have left the queue and are not finished."""
+        self.advance()
+        return len(self._scheduler.running)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the waiting queue."""
+        self.advance()
+        return len(self._scheduler.waiting)
+
+    @property
+    def kv_cache_usage(self) -> float:
+        """The share of KV blocks in use, 0..1."""
+        self.advance()
+        return self._scheduler.kv.used_blocks / self._scheduler.kv.num_blocks
+
+    def submit(self, request: EngineRequest) -> RequestHandle:
+        """Queues one request. Raises QueueFull or NeverFits."""
+        return self.submit_all((request,))[0]
+
+    def submit_all(self, requests: Sequence[EngineRequest]) -> list[RequestHandle]:
+        """Queues all of these requests, or none. Raises QueueFull or NeverFits."""
+        handles = self._handles(requests)
+        with self._changed:
+            now = self._clock()
+            self._advance(now)
+            refused = self._scheduler.refusals(handles, now)
+            if refused:
+                for reason in set(refused):
+                    self._observer.rejected(reason, refused.count(reason))
+                raise QueueFull(refused[0])
+            for handle in handles:
+                handle.queued = now
+                self._scheduler.enqueue(handle)
+            self._admit(now)
+            needs_thread = self._needs_thread()
+        if needs_thread:
+            threading.Thread(target=self._run_clock, name="engine-clock", daemon=True).start()
+        return handles
+
+    def finish(self, handle: RequestHandle) -> None:
+        """All tokens of this request are delivered: frees it, unless its time came before."""
+        with self._changed:
+            now = self._clock()
+            self._advance(now)
+            if handle.state == RUNNING:
+                self._ends.remove(handle)
+                self._finish(handle, now)
+                self._admit(now)
+            self._notify()
+
+    def abort(self, handle: RequestHandle) -> None:
+        """Takes a request out, queued or running, and lets nobody wait for it any longer."""
+        with self._changed:
+            now = self._clock()
+            self._advance(now)
+            handle.aborted = True
+            if handle.state in (WAITING, RUNNING):
+                self._ends.remove(handle)
+                self._scheduler.abort(handle, handle.tokens_due(now))
+                handle.finished_at = now
+                self._observer.aborted(handle)
+                self._admit(now)
+            handle.wake()
+            self._notify()
+
+    def abort_all(self) -> int:
+        """Aborts every request, queued ones first; returns how many."""
+        with self._changed:
+            handles = self._scheduler.waiting.items() + list(self._scheduler.running)
+        for handle in handles:
+            handle.abort()
+        return len(handles)
+
+    def advance(self, each_running: Callable[[RequestHandle, float], None] | None = None) -> None:
+        """Brings the engine up to the present; then calls `each_running(handle, now)` for all that run.
+
+        The calls are made with the lock held, as those of the observer.
+        """
+        with self._changed:
+            now = self._clock()
+            self._advance(now)
+            if each_running is not None:
+                for handle in self._scheduler.running:
+                    each_running(handle, now)
+
+    def wait_for_start(self, handle: RequestHandle) -> None:
+        """Blocks until a queued request starts or is aborted."""
+        with self._changed:
+            self._advance(self._clock())
+            if handle.state != WAITING:
+                return
+            started = handle.started_event()
+        started.wait()
+
+    def _handles(self, requests: Sequence[EngineRequest]) -> list[RequestHandle]:
+        handles: list[RequestHandle] = []
+        group: SamplingGroup | None = None
+        for request in requests:
+            if request.index == 0:
+                hashes = self._scheduler.prompt_hashes(request)
+                group = SamplingGroup(request.n) if request.n > 1 else None
+            handle = RequestHandle(self, request, hashes)
+            handle.group = group
+            handles.append(handle)
+        return handles
+
+    def _advance(self, now: float) -> None:
+        """Frees what has ended by `now` and starts what waited, each at its own instant."""
+        while (first := self._ends.first()) is not None and first[0] <= now:
+            ended_at, handle = first
+            self._ends.remove(handle)
+            self._finish(handle, ended_at)
+            self._admit(ended_at)
+
+    def _admit(self, now: float) -> None:
+        for handle in self._scheduler.admit():
+            uncached = handle.num_prompt_tokens - handle.num_cached_tokens
+            output = len(handle.request.output_token_ids)
+            running = len(self._scheduler.running)
+            handle.scheduled = now
+            handle.timeline = self._latency.timeline(now, uncached, output, running)
+            self._ends.push(handle.timeline.last, handle)
+            self._observer.scheduled(handle)
+            handle.wake()
+
+    def _finish(self, handle: RequestHandle, now: float) -> None:
+        self._scheduler.finish(handle)
+        handle.finished_at = now
+        self._observer.finished(handle)
+
+    def _needs_thread(self) -> bool:
+        """Whether the caller has to start the clock thread (outside the lock: starting one takes long)."""
+        self._notify()
+        if self._thread_runs or not self._scheduler.waiting:
+            return False
+        self._thread_runs = True
+        return True
+
+    def _notify(self) -> None:
+        """The time of the next event may have changed."""
+        if self._thread_runs:
+            self._changed.notify()
+
+    def _run_clock(self) -> None:
+        """The clock thread: advances at each end of a request, for as long as others wait."""
+        with self._changed:
+            while True:
+                now = self._clock()
+                self._advance(now)
+                first = self._ends.first()
+                if not self._scheduler.waiting or first is None:
+                    break
+                self._changed.wait(first[0] - now)
+            self._thread_runs = False

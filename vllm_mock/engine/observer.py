@@ -1,0 +1,30 @@
+"""What an engine tells to whoever counts; metrics implement it, the engine does not know how."""
+
+from typing import Protocol
+
+from vllm_mock.engine.handle import RequestHandle
+
+
+class EngineObserver(Protocol):
+    """Called with the engine's lock held, in the order of events: each call must be short and never block."""
+
+    def scheduled(self, handle: RequestHandle) -> None:
+        """The request left the waiting queue; its prefix-cache hits and its timeline are known."""
+
+    def finished(self, handle: RequestHandle) -> None:
+        """The last token is due (handle.finished_at) and the slot is free."""
+
+    def aborted(self, handle: RequestHandle) -> None:
+        """The request was aborted at handle.finished_at, queued (no timeline) or running."""
+
+    def rejected(self, reason: str, prompts: int) -> None:
+        """A queue limit refused that many prompts of one submission."""
+
+
+class NullObserver:
+    """Counts nothing."""
+
+    def scheduled(self, handle: RequestHandle) -> None: ...
+    def finished(self, handle: RequestHandle) -> None: ...
+    def aborted(self, handle: RequestHandle) -> None: ...
+    def rejected(self, reason: str, prompts: int) -> None: ...

@@ -1,0 +1,45 @@
+"""What goes into an engine (EngineRequest), and the refusals it may answer with."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+class QueueFull(Exception):
+    """The engine takes no more requests; `reason` is the label of admission_rejections_total."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NeverFits(Exception):
+    """The request needs more KV blocks than the cache has in all."""
+
+    def __init__(self, needed_blocks: int, total_blocks: int) -> None:
+        super().__init__(f"the request needs {needed_blocks} KV blocks, but there are only {total_blocks}")
+        self.needed_blocks = needed_blocks
+        self.total_blocks = total_blocks
+
+
+@dataclass(slots=True, eq=False)
+class EngineRequest:
+    """One sequence to be generated: its tokens are known beforehand, its times are not.
+
+    `output_token_ids` holds at least one token (the end-of-sequence token included).
+    `max_tokens` is the effective bound, `finish_reason` how the output ends
+    (stop, length, error or repetition). `arrival` is time.monotonic() seconds.
+    A prompt sampled n times is n requests with `index` 0..n-1, submitted in that order.
+    """
+
+    request_id: str
+    prompt_token_ids: Sequence[int]
+    output_token_ids: Sequence[int]
+    max_tokens: int
+    priority: int = 0
+    cache_salt: str | None = None
+    lora_name: str | None = None
+    arrival: float = field(default_factory=time.monotonic)
+    finish_reason: str = "length"
+    n: int = 1
+    index: int = 0

@@ -1,0 +1,124 @@
+"""Which requests run: waiting queue, running set and KV blocks, as vLLM's V1 scheduler orders them."""
+
+from collections.abc import Iterator, Sequence
+
+from vllm_mock.engine.block_hash import block_hashes, root_hash
+from vllm_mock.engine.handle import ABORTED, FINISHED, RUNNING, RequestHandle
+from vllm_mock.engine.kv_cache import KVCache
+from vllm_mock.engine.queue_limits import TOO_MANY_REQUESTS, QueueLimits
+from vllm_mock.engine.removable_heap import RemovableHeap
+from vllm_mock.engine.request import EngineRequest, NeverFits
+
+
+class Scheduler:
+    """Admits requests in the order of arrival or of priority; the head of the queue blocks the rest.
+
+    No time passes in here and nothing locks: an engine calls it with its own lock held.
+    """
+
+    def __init__(self, settings) -> None:
+        self.kv = KVCache(settings.num_gpu_blocks, settings.block_size)
+        self.waiting: RemovableHeap[RequestHandle] = RemovableHeap()
+        self.running: dict[RequestHandle, None] = {}
+        self._max_num_seqs = settings.max_num_seqs
+        self._by_priority = settings.scheduling_policy == "priority"
+        self._caches_prefixes = settings.enable_prefix_caching
+        self._limits = QueueLimits(settings.max_num_queued_reqs, settings.max_num_queued_tokens)
+        self._max_waiting = settings.max_waiting_queue_length
+
+    def prompt_hashes(self, request: EngineRequest) -> Sequence[int]:
+        """The hashes of the prompt's full blocks; needs no lock. Raises NeverFits."""
+        needed = self.kv.blocks_for(len(request.prompt_token_ids) + len(request.output_token_ids))
+        if needed > self.kv.num_blocks:
+            raise NeverFits(needed, self.kv.num_blocks)
+        if not self._caches_prefixes:
+            return ()
+        root = root_hash(request.cache_salt, request.lora_name)
+        return block_hashes(request.prompt_token_ids, self.kv.block_size, root)
+
+    def refusals(self, handles: Sequence[RequestHandle], now: float) -> list[str]:
+        """Why queue limits refuse these requests: a reason for each refused prompt, none if all may come."""
+        if not self._limits.unlimited:
+            requests = [handle.request for handle in handles]
+            unfinished = len(self.waiting) + len(self.running)
+            backlog = self._prefill_backlog(now) if self._limits.limits_tokens else 0
+            refused = self._limits.refusals(requests, unfinished, backlog)
+            if refused:
+                return refused
+        if self._max_waiting is not None:
+            queued = len(self.waiting) + len(handles) - self._startable(handles)
+            if queued > max(self._max_waiting, len(self.waiting)):
+                return [TOO_MANY_REQUESTS]
+        return []
+
+    def enqueue(self, handle: RequestHandle) -> None:
+        """Puts a request into the waiting queue."""
+        request = handle.request
+        self.waiting.push((request.priority, request.arrival) if self._by_priority else 0, handle)
+
+    def admit(self) -> Iterator[RequestHandle]:
+        """Moves requests from the queue to the running set while seats and KV blocks last."""
+        while len(self.running) < self._max_num_seqs:
+            head = self.waiting.first()
+            if head is None or not self._allocate(head[1]):
+                return
+            handle = head[1]
+            self.waiting.remove(handle)
+            handle.state = RUNNING
+            self.running[handle] = None
+            yield handle
+
+    def finish(self, handle: RequestHandle) -> None:
+        """Frees the seat and blocks of a running request; its full blocks stay cached."""
+        self._release(handle, len(handle.request.output_token_ids))
+        handle.state = FINISHED
+
+    def abort(self, handle: RequestHandle, num_output_tokens: int) -> None:
+        """Drops a waiting or running request that has `num_output_tokens` so far."""
+        if not self.waiting.remove(handle):
+            self._release(handle, num_output_tokens)
+        handle.state = ABORTED
+
+    def _allocate(self, handle: RequestHandle) -> bool:
+        allocation = self.kv.allocate(handle.block_hashes, handle.num_prompt_tokens, handle.num_total_tokens)
+        if allocation is None:
+            return False
+        handle.allocation = allocation
+        handle.num_cached_tokens = allocation.hit_blocks * self.kv.block_size
+        return True
+
+    def _release(self, handle: RequestHandle, num_output_tokens: int) -> None:
+        del self.running[handle]
+        assert handle.allocation is not None
+        self.kv.release(handle.allocation, self._output_hashes(handle, num_output_tokens))
+        handle.allocation = None
+
+    def _output_hashes(self, handle: RequestHandle, num_output_tokens: int) -> Sequence[int]:
+        """The hashes of the full blocks that the output has filled (its last token was never an input)."""
+        if not self._caches_prefixes:
+            return ()
+        request, size = handle.request, self.kv.block_size
+        hashes = handle.block_hashes
+        start = len(hashes) * size
+        inputs = max(num_output_tokens - 1, 0)
+        if handle.num_prompt_tokens + inputs - start < size:
+            return ()
+        parent = hashes[-1] if hashes else root_hash(request.cache_salt, request.lora_name)
+        tokens = [*request.prompt_token_ids[start:], *request.output_token_ids[:inputs]]
+        return block_hashes(tokens, size, parent)
+
+    def _prefill_backlog(self, now: float) -> int:
+        waiting = sum(handle.num_prompt_tokens for handle in self.waiting.items())
+        return waiting + sum(h.num_prompt_tokens for h in self.running if h.first_token_due > now)
+
+    def _startable(self, handles: Sequence[RequestHandle]) -> int:
+        """How many of these requests would not wait; blocks that they share are counted for each."""
+        if self.waiting:
+            return 0
+        seats, free = self._max_num_seqs - len(self.running), self.kv.free_blocks
+        for number, handle in enumerate(handles[:seats]):
+            prompt, total = handle.num_prompt_tokens, handle.num_total_tokens
+            free -= self.kv.blocks_needed(handle.block_hashes, prompt, total)
+            if free < 0:
+                return number
+        return min(seats, len(handles))
