@@ -1,0 +1,48 @@
+"""From a request's bytes to a Python value, refused exactly where FastAPI and vLLM refuse it."""
+
+import json
+from typing import Any
+
+from vllm_mock.protocol import errors
+
+_JSON = "application/json"
+
+
+def parse_json(raw: bytes, content_type: str | None) -> Any:
+    """The body's value; None when there is no body. Raises ApiError.
+
+    FastAPI reads the JSON of every ``application/json`` and ``application/...+json`` first, and only then
+    does vLLM insist on the exact media type: broken JSON is told before a wrong type.
+    """
+    if content_type == _JSON:
+        return _decode(raw) if raw else None
+    media_type = (content_type or "").split(";", 1)[0].lower()
+    value = _decode(raw) if raw and _is_json(media_type.strip()) else None
+    if media_type != _JSON:
+        raise errors.plain_validation_error(f"Unsupported Media Type: Only '{_JSON}' is allowed")
+    return value
+
+
+def _is_json(media_type: str) -> bool:
+    main, _, subtype = media_type.partition("/")
+    return main == "application" and (subtype == "json" or subtype.endswith("+json"))
+
+
+def _decode(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except json.JSONDecodeError as e:
+        raise errors.validation_error([_json_error(e)]) from None
+    except (ValueError, RecursionError):  # bad UTF-8, a number of too many digits, too deep
+        raise errors.unparsable_body() from None
+
+
+def _json_error(e: json.JSONDecodeError) -> dict[str, Any]:
+    """pydantic's shape of an error, with the character offset as the place."""
+    return {
+        "type": "json_invalid",
+        "loc": ("body", e.pos),
+        "msg": "JSON decode error",
+        "input": {},
+        "ctx": {"error": e.msg},
+    }

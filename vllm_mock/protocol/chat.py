@@ -1,0 +1,146 @@
+"""The request of /v1/chat/completions."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from vllm_mock.protocol import precheck, structured
+from vllm_mock.protocol.common import (
+    REQUEST,
+    CacheSalt,
+    ChatCompletionToolsParam,
+    Int64,
+    NamedToolChoice,
+    RepetitionDetectionParams,
+    ResponseFormat,
+    StopStrings,
+    StreamInterval,
+    StreamOptions,
+    ThinkingBudget,
+    TruncateTokens,
+    XArg,
+)
+from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.messages import ChatMessage
+from vllm_mock.protocol.structured import StructuredOutputsParams
+from vllm_mock.protocol.tools import check_tool_usage
+
+
+def _none_is_zero(value: Any) -> Any:
+    return 0 if value is None else value
+
+
+class ChatCompletionRequest(BaseModel):
+    """Fields, their order, types and defaults as vLLM 0.33.0 has them.
+
+    `request_id` is None unless the client set it (vLLM draws a random one here).
+    """
+
+    model_config = REQUEST
+
+    messages: list[ChatMessage]
+    model: str | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = False
+    top_logprobs: Annotated[int, BeforeValidator(_none_is_zero)] = 0
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = 1
+    presence_penalty: float | None = None
+    response_format: ResponseFormat = None
+    seed: Int64 | None = None
+    stop: str | StopStrings | None = None
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    tools: list[ChatCompletionToolsParam] | None = None
+    tool_choice: Literal["none"] | Literal["auto"] | Literal["required"] | NamedToolChoice | None = "none"
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    thinking_token_budget: ThinkingBudget = None
+    include_reasoning: bool = True
+    parallel_tool_calls: bool | None = True
+    user: str | None = None
+    use_beam_search: bool = False
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    watermarking: bool | None = None
+    length_penalty: float = 1.0
+    stop_token_ids: list[int] | None = None
+    include_stop_str_in_output: bool = False
+    ignore_eos: bool = False
+    min_tokens: int = 0
+    skip_special_tokens: bool | None = None
+    spaces_between_special_tokens: bool = True
+    truncate_prompt_tokens: TruncateTokens | None = None
+    truncation_side: Literal["left", "right"] | None = None
+    prompt_logprobs: int | None = None
+    logprob_token_ids: list[int] | None = None
+    allowed_token_ids: list[int] | None = None
+    bad_words: list[str] = ()  # type: ignore[assignment]
+    echo: bool = False
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    add_special_tokens: bool = False
+    documents: list[dict[str, str]] | None = None
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    media_io_kwargs: dict[str, dict[str, Any]] | None = None
+    mm_processor_kwargs: dict[str, Any] | None = None
+    structured_outputs: StructuredOutputsParams | None = None
+    priority: Int64 = 0
+    request_id: str = None  # type: ignore[assignment]
+    session_id: str | None = None
+    return_tokens_as_token_ids: bool | None = None
+    return_token_ids: bool | None = None
+    return_weight_versions: bool = False
+    routed_experts_prompt_start: Annotated[int, Field(ge=0)] = 0
+    return_token_offsets: bool | None = False
+    return_prompt_text: bool | None = None
+    mm_payload: Literal["tensors", "none"] = "tensors"
+    return_mm_kwargs: bool | None = None
+    cache_salt: CacheSalt | None = None
+    kv_transfer_params: dict[str, Any] | None = None
+    ec_transfer_params: dict[str, Any] | None = None
+    vllm_xargs: dict[str, XArg | list[XArg]] | None = None
+    repetition_detection: RepetitionDetectionParams | None = None
+    stream_interval: StreamInterval | None = None
+
+    @staticmethod
+    def precheck(data: dict[str, Any]) -> None:
+        """vLLM's looks at the raw body, in its order. Raises ApiError."""
+        check_messages(data.get("messages"))
+        check_generation_prompt(data)
+        check_tool_usage(data)
+        structured.check_count(data)
+        _check_logprobs(data)
+        precheck.check_stream_options(data)
+        precheck.check_response_format(data)
+        precheck.check_cache_salt(data)
+
+
+def check_messages(messages: Any) -> None:
+    """vLLM loops over the messages before they are validated; what cannot be looped over is told so."""
+    if messages is None or isinstance(messages, int | float):
+        raise ApiError.bad_request(f"'{type(messages).__name__}' object is not iterable")
+
+
+def check_generation_prompt(data: dict[str, Any]) -> None:
+    if data.get("continue_final_message") and data.get("add_generation_prompt"):
+        text = "Cannot set both `continue_final_message` and `add_generation_prompt` to True."
+        raise ApiError.bad_request(text)
+
+
+def _check_logprobs(data: dict[str, Any]) -> None:
+    precheck.check_prompt_logprobs(data)
+    top = data.get("top_logprobs")
+    if top is not None:
+        precheck.check_logprobs_number("top_logprobs", top)
+        if (top > 0 or top == -1) and not data.get("logprobs"):
+            text = "when using `top_logprobs`, `logprobs` must be set to true."
+            raise ApiError.bad_request(text, "top_logprobs")
+    if data.get("logprob_token_ids") and not data.get("logprobs"):
+        text = "when using `logprob_token_ids`, `logprobs` must be set to true."
+        raise ApiError.bad_request(text, "logprob_token_ids")
