@@ -73,6 +73,11 @@ class RequestHandle:
         self.counted = 0
 
     @property
+    def waiting(self) -> bool:
+        """Whether the request is still in the waiting queue."""
+        return self.state == WAITING
+
+    @property
     def num_total_tokens(self) -> int:
         """Tokens of prompt and whole output."""
         return self.num_prompt_tokens + len(self.request.output_token_ids)

@@ -1,13 +1,14 @@
 """When the tokens of one request come: an absolute schedule, fixed when the request starts."""
 
 from bisect import bisect_right
-from typing import NamedTuple
+from dataclasses import dataclass
 
 # A scrape at the very instant of a token must count it in spite of float rounding.
 _ROUNDING = 1e-9
 
 
-class TokenTiming(NamedTuple):
+@dataclass(slots=True)
+class TokenTiming:
     """`count` tokens, the first at `due` (monotonic seconds), each further one `interval` seconds later."""
 
     due: float

@@ -1,0 +1,59 @@
+"""Where values are added up between scrapes: plain attributes, since they are touched at every request."""
+
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+
+
+class Value:
+    """The value of one series of a counter or gauge."""
+
+    __slots__ = ("created", "value")
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self.created = time.time()
+
+
+class Histogram:
+    """Counts by upper bound, which can be added in bulk."""
+
+    __slots__ = ("bounds", "counts", "created", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = [float(bound) for bound in bounds]
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.total = 0.0
+        self.created = time.time()
+
+    def observe(self, value: float, count: int = 1) -> None:
+        """Counts `value` `count` times."""
+        self.counts[bisect_left(self.bounds, value)] += count
+        self.total += value * count
+
+
+class WorstOf:
+    """The highest value recorded in the last `seconds` whole seconds."""
+
+    __slots__ = ("_seconds", "_slots", "_worst")
+
+    def __init__(self, seconds: int) -> None:
+        self._seconds = seconds
+        self._slots = [-1] * seconds
+        self._worst = [0.0] * seconds
+
+    def record(self, value: float) -> None:
+        """Takes a value into account from now on."""
+        slot = int(time.monotonic())
+        place = slot % self._seconds
+        if self._slots[place] != slot:
+            self._slots[place] = slot
+            self._worst[place] = value
+        elif value > self._worst[place]:
+            self._worst[place] = value
+
+    def worst(self) -> float:
+        """The highest value, 0 if there was none."""
+        oldest = int(time.monotonic()) - self._seconds
+        recent = zip(self._slots, self._worst, strict=True)
+        return max((worst for slot, worst in recent if slot > oldest), default=0.0)

@@ -1,0 +1,221 @@
+"""Every metric family of vLLM 0.33.0, as data, in the order of its /metrics page."""
+
+from dataclasses import dataclass, field
+
+MODEL_LABELS = ("model_name", "engine")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One family. `name` is without the suffix _total of counters.
+
+    `labels` are filled in once for the server; `values` lists the values of further labels, each of
+    which has a series from the start. `buckets` is a key of BUCKETS.
+    """
+
+    name: str
+    type: str
+    help: str
+    values: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: tuple[str, ...] = MODEL_LABELS
+    buckets: str = ""
+
+
+# Upper bounds: seconds, tokens or counts. "request_tokens" depends on the context length.
+BUCKETS: dict[str, tuple[float, ...]] = {
+    "request_latency": (
+        *(0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680),
+    ),
+    "time_to_first_token": (
+        *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
+        *(1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560),
+    ),
+    "inter_token_latency": (
+        *(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80),
+    ),
+    "iteration_tokens": (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384),
+    "request_params_n": (1, 2, 5, 10, 20),
+    "request_num_preemptions": (1, 2, 3, 4, 5, 10, 20),
+}
+
+
+def request_token_buckets(max_model_len: int) -> tuple[float, ...]:
+    """1, 2, 5, 10, 20, 50, ... up to the context length in tokens."""
+    bounds = []
+    power = 1
+    while power <= max_model_len:
+        bounds += [factor * power for factor in (1, 2, 5) if factor * power <= max_model_len]
+        power *= 10
+    return tuple(bounds)
+
+
+def _gauge(name: str, text: str, **values: tuple[str, ...]) -> Family:
+    return Family(name, "gauge", text, values)
+
+
+def _counter(name: str, text: str, **values: tuple[str, ...]) -> Family:
+    return Family(name, "counter", text, values)
+
+
+def _histogram(name: str, buckets: str, text: str) -> Family:
+    return Family(name, "histogram", text, buckets=buckets)
+
+
+VLLM_FAMILIES: tuple[Family, ...] = (
+    _counter("vllm:estimated_flops_per_gpu", "Floating point operations that each GPU did, by estimate."),
+    _counter("vllm:estimated_read_bytes_per_gpu", "Bytes that each GPU read from its memory, by estimate."),
+    _counter("vllm:estimated_write_bytes_per_gpu", "Bytes that each GPU wrote to its memory, by estimate."),
+    _gauge("vllm:num_requests_running", "Requests that have left the waiting queue and are not finished."),
+    _gauge("vllm:num_requests_waiting", "Requests in the waiting queue."),
+    _gauge(
+        "vllm:num_requests_waiting_by_reason",
+        "Requests in the waiting queue: for want of capacity, or deferred for another reason.",
+        reason=("capacity", "deferred"),
+    ),
+    _gauge(
+        "vllm:engine_sleep_state",
+        "1 for the state that the engine is in: awake, level 1 (weights offloaded), level 2 (all discarded).",
+        sleep_state=("awake", "weights_offloaded", "discard_all"),
+    ),
+    _gauge("vllm:kv_cache_usage_perc", "Share of the KV-cache blocks in use, from 0 to 1."),
+    _counter("vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache."),
+    _counter("vllm:prefix_cache_hits", "Prompt tokens found in the prefix cache."),
+    _counter("vllm:external_prefix_cache_queries", "Prompt tokens looked up in another instance's cache."),
+    _counter("vllm:external_prefix_cache_hits", "Prompt tokens found in another instance's cache."),
+    _counter("vllm:mm_cache_queries", "Multimodal items looked up in the cache of processed items."),
+    _counter("vllm:mm_cache_hits", "Multimodal items found in the cache of processed items."),
+    _counter("vllm:num_preemptions", "How often a running request had to give its blocks back."),
+    _counter(
+        "vllm:prompt_tokens", "Prompt tokens of requests that got their first token, cached ones included."
+    ),
+    _counter(
+        "vllm:prompt_tokens_by_source",
+        "Prompt tokens by where their keys and values came from.",
+        source=("local_compute", "local_cache_hit", "external_kv_transfer"),
+    ),
+    _counter("vllm:prompt_tokens_cached", "Prompt tokens that did not have to be computed."),
+    _counter(
+        "vllm:prompt_tokens_cached_by_source",
+        "Prompt tokens that did not have to be computed, by the tier of cache that held them.",
+        source=("device", "host", "p2p", "disk", "external_unspecified"),
+    ),
+    _counter("vllm:generation_tokens", "Generated tokens."),
+    _counter(
+        "vllm:request_success",
+        "Count of successfully processed requests.",
+        finished_reason=("stop", "length", "abort", "error", "repetition"),
+    ),
+    Family(
+        "vllm:admission_rejections",
+        "counter",
+        "Prompts refused by a limit of the queue.",
+        {"reason": ("max_num_queued_reqs", "max_num_queued_tokens")},
+        labels=("model_name",),
+    ),
+    _histogram("vllm:request_prompt_tokens", "request_tokens", "Prompt tokens of each finished request."),
+    _histogram(
+        "vllm:request_generation_tokens", "request_tokens", "Generated tokens of each finished request."
+    ),
+    _histogram(
+        "vllm:iteration_tokens_total", "iteration_tokens", "Tokens computed in each step of the engine."
+    ),
+    _histogram(
+        "vllm:request_max_num_generation_tokens",
+        "request_tokens",
+        "Generated tokens of the longest sequence of each finished prompt.",
+    ),
+    _histogram("vllm:request_params_n", "request_params_n", "Parameter n of each finished prompt."),
+    _histogram(
+        "vllm:request_params_max_tokens", "request_tokens", "Parameter max_tokens, as bounded by the context."
+    ),
+    _histogram(
+        "vllm:time_to_first_token_seconds", "time_to_first_token", "From arrival to first token, in seconds."
+    ),
+    _histogram(
+        "vllm:inter_token_latency_seconds", "inter_token_latency", "From one token to the next, in seconds."
+    ),
+    _histogram(
+        "vllm:request_time_per_output_token_seconds",
+        "inter_token_latency",
+        "Mean time from token to token of each finished request, in seconds.",
+    ),
+    _histogram(
+        "vllm:e2e_request_latency_seconds", "request_latency", "From arrival to last token, in seconds."
+    ),
+    _histogram(
+        "vllm:request_queue_time_seconds", "request_latency", "Time in the waiting queue, in seconds."
+    ),
+    _histogram(
+        "vllm:request_inference_time_seconds",
+        "request_latency",
+        "From leaving the queue to last token, in seconds.",
+    ),
+    _histogram(
+        "vllm:request_prefill_time_seconds",
+        "request_latency",
+        "From leaving the queue to first token, in seconds.",
+    ),
+    _histogram(
+        "vllm:request_decode_time_seconds", "request_latency", "From first to last token, in seconds."
+    ),
+    _histogram(
+        "vllm:request_num_preemptions",
+        "request_num_preemptions",
+        "How often each finished request was preempted.",
+    ),
+    _histogram(
+        "vllm:request_prefill_kv_computed_tokens",
+        "request_tokens",
+        "Prompt tokens computed for each finished request, cached ones excluded.",
+    ),
+)
+
+CACHE_CONFIG_INFO = Family(
+    "vllm:cache_config_info", "gauge", "The configuration of the KV cache, as labels.", labels=("engine",)
+)
+# Its labels besides engine, with vLLM's values where no setting of ours decides.
+CACHE_CONFIG_LABELS: dict[str, str] = {
+    "_block_size_resolved": "True",
+    "block_size": "16",
+    "cache_dtype": "auto",
+    "cache_hit_alignment_tokens": "None",
+    "effective_attention_block_size": "None",
+    "enable_mamba_shared_prefix_checkpoint": "False",
+    "enable_prefix_caching": "True",
+    "gpu_memory_utilization": "0.92",
+    "hash_block_size": "None",
+    "is_attention_free": "False",
+    "kv_cache_dtype_skip_layers": "[]",
+    "kv_cache_layout": "None",
+    "kv_cache_max_concurrency": "None",
+    "kv_cache_memory_bytes": "None",
+    "kv_cache_size_tokens": "None",
+    "kv_offloading_backend": "native",
+    "kv_offloading_size": "None",
+    "kv_sharing_fast_prefill": "False",
+    "mamba_block_size": "None",
+    "mamba_cache_dtype": "auto",
+    "mamba_cache_mode": "none",
+    "mamba_page_size_padded": "None",
+    "mamba_ssm_cache_dtype": "auto",
+    "num_cpu_blocks": "None",
+    "num_gpu_blocks": "None",
+    "num_gpu_blocks_override": "None",
+    "prefix_cache_retention_interval": "0",
+    "prefix_caching_hash_algo": "sha256",
+    "prefix_match_unit": "None",
+    "replayssm_buffer_len": "16",
+    "simple_cpu_offload_num_blocks": "None",
+    "skip_page_size_padded": "None",
+    "sliding_window": "None",
+    "swa_bounded_replay": "True",
+    "use_kda_recoverssm": "False",
+    "use_replayssm": "False",
+    "user_specified_block_size": "False",
+}
+
+STREAM_LAG = Family(
+    "vllm_mock:stream_lag_seconds",
+    "gauge",
+    "The worst lateness of a token in the last 10 seconds: when high, this process cannot keep up.",
+)

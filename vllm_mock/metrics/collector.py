@@ -1,0 +1,135 @@
+"""Metrics: the observer of the engine, and the page that /metrics shows."""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import Metric
+
+from vllm_mock.engine import RequestHandle
+from vllm_mock.metrics.accumulators import Histogram, Value, WorstOf
+from vllm_mock.metrics.catalogue import (
+    BUCKETS,
+    CACHE_CONFIG_INFO,
+    CACHE_CONFIG_LABELS,
+    STREAM_LAG,
+    VLLM_FAMILIES,
+    Family,
+    request_token_buckets,
+)
+from vllm_mock.metrics.families import HistogramSeries, MetricSource, ValueSeries, created_series_wanted
+from vllm_mock.metrics.http import HttpMetrics
+from vllm_mock.metrics.traffic import Traffic
+
+LAG_WINDOW_SECONDS = 10
+
+
+class MeasuredEngine(Protocol):
+    """What a scrape reads from an engine."""
+
+    @property
+    def running(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def kv_cache_usage(self) -> float: ...
+    def advance(self, each_running: Callable[[RequestHandle, float], None]) -> None: ...
+
+
+class Metrics:
+    """All families of one engine; attach the engine before the first scrape.
+
+    It is the engine's EngineObserver (scheduled, finished, aborted, rejected). `record_lag(seconds)`
+    takes how late a token was sent; `http` counts requests by route.
+    """
+
+    def __init__(self, settings, rank: int = 0) -> None:
+        """`rank` is the data-parallel rank, vLLM's label `engine`."""
+        labels = {"model_name": settings.served_model_name[0], "engine": str(rank)}
+        buckets = BUCKETS | {"request_tokens": request_token_buckets(settings.max_model_len)}
+        self._series: dict[str, ValueSeries | HistogramSeries] = {}
+        for family in (*VLLM_FAMILIES, STREAM_LAG):
+            if family.type == "histogram":
+                self._series[family.name] = HistogramSeries(family, labels, buckets[family.buckets])
+            else:
+                self._series[family.name] = ValueSeries(family, labels)
+        self._add_cache_config(settings, labels)
+        self.value("vllm:engine_sleep_state", "awake").value = 1
+        self._traffic = Traffic(self.value, self.histogram, settings.enable_prefix_caching)
+        self.scheduled = self._traffic.scheduled
+        self.finished = self._traffic.finished
+        self.aborted = self._traffic.aborted
+        self.rejected = self._traffic.rejected
+        self._lag = WorstOf(LAG_WINDOW_SECONDS)
+        self.record_lag = self._lag.record
+        self.http = HttpMetrics()
+        self._engine: MeasuredEngine | None = None
+        self._registry = self._build_registry()
+
+    def attach(self, engine: MeasuredEngine) -> None:
+        """The engine whose state the gauges show."""
+        self._engine = engine
+
+    def value(self, family: str, *labels: str) -> Value:
+        """The series of a counter or gauge, by family name and values of the family's further labels."""
+        series = self._series[family]
+        assert isinstance(series, ValueSeries)
+        return series.at(*labels)
+
+    def histogram(self, family: str) -> Histogram:
+        """The histogram of a family."""
+        series = self._series[family]
+        assert isinstance(series, HistogramSeries)
+        return series.histogram
+
+    def render(self) -> bytes:
+        """The page in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def _build_registry(self) -> CollectorRegistry:
+        registry = CollectorRegistry()
+        GCCollector(registry)
+        PlatformCollector(registry)
+        ProcessCollector(registry=registry)
+        registry.register(MetricSource(self._metrics))
+        registry.register(MetricSource(self.http.metrics))
+        return registry
+
+    def _metrics(self) -> Iterator[Metric]:
+        self._read_engine()
+        self.value(STREAM_LAG.name).value = self._lag.worst()
+        created = created_series_wanted()
+        for series in self._series.values():
+            yield series.metric(created)
+
+    def _read_engine(self) -> None:
+        engine = self._engine
+        if engine is None:
+            return
+        engine.advance(self._traffic.progress)
+        waiting = engine.waiting
+        self.value("vllm:num_requests_running").value = engine.running
+        self.value("vllm:num_requests_waiting").value = waiting
+        self.value("vllm:num_requests_waiting_by_reason", "capacity").value = waiting
+        self.value("vllm:kv_cache_usage_perc").value = engine.kv_cache_usage
+
+    def _add_cache_config(self, settings, labels: dict[str, str]) -> None:
+        config = CACHE_CONFIG_LABELS | {
+            "block_size": str(settings.block_size),
+            "enable_prefix_caching": str(settings.enable_prefix_caching),
+            "num_gpu_blocks": str(settings.num_gpu_blocks),
+        }
+        family = Family(
+            CACHE_CONFIG_INFO.name,
+            "gauge",
+            CACHE_CONFIG_INFO.help,
+            labels=(*CACHE_CONFIG_INFO.labels, *config),
+        )
+        self._series[family.name] = ValueSeries(family, labels | config)
+        self.value(family.name).value = 1
