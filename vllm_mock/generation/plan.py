@@ -1,0 +1,183 @@
+"""The Generator: from a request's sampling parameters to complete answers."""
+
+import itertools
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from vllm_mock.tokenizer import Tokenizer
+
+from .constraints import Constraints
+from .detokenize import Detokenizer
+from .draws import GOLDEN_GAMMA, Draws, mix64, prompt_key
+from .length import natural_length
+from .logprobs import LogprobSource, TokenLogprobs
+from .spec import ChoicePlan, SamplingSpec
+from .stop import end_at_stop_string, end_at_stop_token
+from .text import Corpus, Introductions, Passage
+
+if TYPE_CHECKING:
+    from vllm_mock.settings import Settings
+
+# How often another answer is tried when a choice of n repeats an earlier one; very short answers must repeat.
+_MAX_REDRAWS = 4
+
+
+class _Material(NamedTuple):
+    """What takes a moment to prepare."""
+
+    corpus: Corpus
+    introductions: Introductions
+    logprobs: LogprobSource
+
+
+class Generator:
+    """Plans answers for one server process. Safe to use from several threads."""
+
+    def __init__(self, settings: "Settings", tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._eos = tokenizer.eos_token_id
+        self._echo = settings.mode == "echo"
+        self._mean = settings.output_tokens_mean
+        self._std_dev = settings.output_tokens_std_dev
+        self._model = settings.served_model_name[0]
+        self._pod_name = settings.pod_name
+        self._sequence_key = mix64(settings.seed or 0)
+        self._count = itertools.count(1)
+        self._detokenizer = Detokenizer(tokenizer)
+        self._lock = threading.Lock()
+        self._material: _Material | None = None
+
+    def warm_up(self) -> None:
+        """Prepare the corpus, which plan() would otherwise do at the first request; for any thread."""
+        self._prepared()
+
+    def plan(self, spec: SamplingSpec, prompt_token_ids: Sequence[int]) -> list[ChoicePlan]:
+        """Return the `spec.n` answers to a prompt."""
+        key = self._key(spec, prompt_token_ids)
+        if spec.n == 1:
+            return [self._choice(spec, key)]
+        choices: list[ChoicePlan] = []
+        for index in range(spec.n):
+            choices.append(self._another_choice(spec, mix64(key + index), choices))
+        return choices
+
+    def prompt_logprobs(self, prompt_token_ids: Sequence[int], top: int) -> list[TokenLogprobs | None]:
+        """Return one entry per prompt token, None for the first; `top`: number of alternatives (-1: all)."""
+        return self._prepared().logprobs.of_prompt(prompt_token_ids, top)
+
+    def _key(self, spec: SamplingSpec, prompt_token_ids: Sequence[int]) -> int:
+        if spec.greedy:
+            return prompt_key(prompt_token_ids, None)
+        if spec.seed is not None:
+            return prompt_key(prompt_token_ids, spec.seed)
+        return mix64(self._sequence_key + next(self._count) * GOLDEN_GAMMA)
+
+    def _another_choice(self, spec: SamplingSpec, key: int, earlier: list[ChoicePlan]) -> ChoicePlan:
+        choice = self._choice(spec, key)
+        for redraw in range(0 if self._echo else _MAX_REDRAWS):
+            if all(choice.token_ids != other.token_ids for other in earlier):
+                break
+            choice = self._choice(spec, mix64(key + redraw))
+        return choice
+
+    def _choice(self, spec: SamplingSpec, key: int) -> ChoicePlan:
+        draws = Draws(key)
+        if spec.allowed_token_ids is not None or spec.logit_bias or spec.bad_words:
+            choice = self._constrained(spec, draws)
+        elif self._echo:
+            choice = self._echoed(spec, draws)
+        else:
+            choice = self._composed(spec, draws)
+        if spec.stop_token_ids:
+            end_at_stop_token(choice, spec)
+        if spec.stop:
+            end_at_stop_string(choice, spec)
+        if spec.logprobs is not None:
+            source = self._prepared().logprobs
+            choice.logprobs = source.of_output(choice.token_ids, spec.logprobs, key, spec.greedy)
+        return choice
+
+    def _composed(self, spec: SamplingSpec, draws: Draws) -> ChoicePlan:
+        """Answer with an introduction and sentences of the corpus."""
+        length = natural_length(draws, self._mean, self._std_dev, spec.min_tokens)
+        ends = not spec.ignore_eos and length <= spec.max_tokens
+        passage = self._passage(spec, draws, length - 1, length - 1 if ends else spec.max_tokens)
+        return self._ended(spec, passage) if ends else ChoicePlan(passage.ids, passage.deltas, "length")
+
+    def _passage(self, spec: SamplingSpec, draws: Draws, length: int, count: int) -> Passage:
+        """Return the first `count` tokens of a text that ends with a sentence after `length` tokens."""
+        corpus, introductions, _ = self._material or self._prepared()
+        introduction = introductions.draw(draws, spec.model or self._model)
+        introduced = len(introduction.ids)
+        if count <= introduced:
+            return Passage(introduction.ids[:count], introduction.deltas[:count])
+        start = corpus.sentence_start(draws, length - introduced)
+        rest = corpus.passage(start, count - introduced)
+        return Passage(introduction.ids + rest.ids, introduction.deltas + rest.deltas)
+
+    def _echoed(self, spec: SamplingSpec, draws: Draws) -> ChoicePlan:
+        """Answer with the last user message, repeated where a minimum or ignore_eos asks for more."""
+        ids = self._echo_ids(spec)
+        if not ids and (spec.ignore_eos or spec.min_tokens > 0):
+            return self._composed(spec, draws)
+        length = max(len(ids), spec.min_tokens)
+        ends = not spec.ignore_eos and length < spec.max_tokens
+        count = length if ends else spec.max_tokens
+        if count > len(ids):
+            ids *= -(-count // len(ids))
+        del ids[count:]
+        return self._from_ids(spec, ids, ends)
+
+    def _echo_ids(self, spec: SamplingSpec) -> list[int]:
+        ids = self._tokenizer.encode(spec.last_user_text, add_special_tokens=False)
+        # A message may spell the end-of-sequence token, which would end the answer inside.
+        return [i for i in ids if i != self._eos] if self._eos in ids else ids
+
+    def _constrained(self, spec: SamplingSpec, draws: Draws) -> ChoicePlan:
+        """Answer token by token where the request restricts the vocabulary."""
+        constraints = Constraints(self._tokenizer, spec.allowed_token_ids, spec.logit_bias, spec.bad_words)
+        usual = self._echo_ids(spec) if self._echo else []
+        length = max(len(usual), spec.min_tokens)
+        if not usual:
+            length = natural_length(draws, self._mean, self._std_dev, spec.min_tokens) - 1
+            usual = self._passage(spec, draws, length, length + len(self._prepared().corpus)).ids
+        ends = constraints.eos_possible and not spec.ignore_eos and length < spec.max_tokens
+        count = length if ends else spec.max_tokens
+        ids = constraints.tokens(usual, count, draws)
+        if len(ids) == count:
+            return self._from_ids(spec, ids, ends)
+        # Nothing but the end of sequence is left to sample.
+        if spec.ignore_eos:
+            return self._from_ids(spec, ids + [self._eos] * (count - len(ids)), ends=False)
+        return self._from_ids(spec, ids, ends=True)
+
+    def _from_ids(self, spec: SamplingSpec, ids: list[int], ends: bool) -> ChoicePlan:
+        passage = Passage(ids, self._detokenizer.deltas(ids, spec.skip_special_tokens))
+        return self._ended(spec, passage) if ends else ChoicePlan(passage.ids, passage.deltas, "length")
+
+    def _ended(self, spec: SamplingSpec, passage: Passage) -> ChoicePlan:
+        """Close an answer with the end-of-sequence token, which shows only where that is asked for."""
+        skipped = spec.skip_special_tokens and self._eos in self._tokenizer.all_special_ids
+        shown = spec.include_stop_str_in_output and not skipped
+        passage.ids.append(self._eos)
+        passage.deltas.append(self._tokenizer.token_bytes(self._eos).decode() if shown else "")
+        return ChoicePlan(passage.ids, passage.deltas, "stop")
+
+    def _prepared(self) -> _Material:
+        with self._lock:
+            if self._material is None:
+                self._material = self._prepare()
+            return self._material
+
+    def _prepare(self) -> _Material:
+        # Only now: start-up does not wait for the corpus.
+        from vllm_mock.tokenizer import corpus_ids
+
+        ids = corpus_ids(self._tokenizer)
+        corpus = Corpus(ids, self._detokenizer.deltas(ids))
+        return _Material(
+            corpus,
+            Introductions(self._pod_name, self._tokenizer, self._detokenizer),
+            LogprobSource(self._tokenizer, self._detokenizer, corpus.ids),
+        )
