@@ -30,7 +30,8 @@ class FixedEngine:
         self._observer = observer or NullObserver()
         self._clock = clock
         self._ends: RemovableHeap[RequestHandle] = RemovableHeap()
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._thread_runs = False
 
     @property
@@ -58,7 +59,7 @@ class FixedEngine:
     def submit_all(self, requests: Sequence[EngineRequest]) -> list[RequestHandle]:
         """Queues all of these requests, or none. Raises QueueFull or NeverFits."""
         handles = self._handles(requests)
-        with self._changed:
+        with self._lock:
             now = self._clock()
             self._advance(now)
             refused = self._scheduler.refusals(handles, now)
@@ -68,8 +69,8 @@ class FixedEngine:
                 raise QueueFull(refused[0])
             for handle in handles:
                 handle.queued = now
-                self._scheduler.enqueue(handle)
-            self._admit(now)
+                if self._scheduler.start_or_queue(handle):
+                    self._start(handle, now)
             needs_thread = self._needs_thread()
         if needs_thread:
             threading.Thread(target=self._run_clock, name="engine-clock", daemon=True).start()
@@ -77,18 +78,17 @@ class FixedEngine:
 
     def finish(self, handle: RequestHandle) -> None:
         """All tokens of this request are delivered: frees it, unless its time came before."""
-        with self._changed:
+        with self._lock:
             now = self._clock()
             self._advance(now)
             if handle.state == RUNNING:
                 self._ends.remove(handle)
                 self._finish(handle, now)
-                self._admit(now)
             self._notify()
 
     def abort(self, handle: RequestHandle) -> None:
         """Takes a request out, queued or running, and lets nobody wait for it any longer."""
-        with self._changed:
+        with self._lock:
             now = self._clock()
             self._advance(now)
             handle.aborted = True
@@ -103,7 +103,7 @@ class FixedEngine:
 
     def abort_all(self) -> int:
         """Aborts every request, queued ones first; returns how many."""
-        with self._changed:
+        with self._lock:
             handles = self._scheduler.waiting.items() + list(self._scheduler.running)
         for handle in handles:
             handle.abort()
@@ -114,7 +114,7 @@ class FixedEngine:
 
         The calls are made with the lock held, as those of the observer.
         """
-        with self._changed:
+        with self._lock:
             now = self._clock()
             self._advance(now)
             if each_running is not None:
@@ -123,7 +123,7 @@ class FixedEngine:
 
     def wait_for_start(self, handle: RequestHandle) -> None:
         """Blocks until a queued request starts or is aborted."""
-        with self._changed:
+        with self._lock:
             self._advance(self._clock())
             if handle.state != WAITING:
                 return
@@ -145,26 +145,29 @@ class FixedEngine:
     def _advance(self, now: float) -> None:
         """Frees what has ended by `now` and starts what waited, each at its own instant."""
         while (first := self._ends.first()) is not None and first[0] <= now:
-            ended_at, handle = first
-            self._ends.remove(handle)
-            self._finish(handle, ended_at)
-            self._admit(ended_at)
+            self._finish(self._ends.pop(), first[0])
 
     def _admit(self, now: float) -> None:
-        for handle in self._scheduler.admit():
-            uncached = handle.num_prompt_tokens - handle.num_cached_tokens
-            output = len(handle.request.output_token_ids)
-            running = len(self._scheduler.running)
-            handle.scheduled = now
-            handle.timeline = self._latency.timeline(now, uncached, output, running)
-            self._ends.push(handle.timeline.last, handle)
-            self._observer.scheduled(handle)
-            handle.wake()
+        """Room was made: starts those that it lets start."""
+        if self._scheduler.waiting:
+            for handle in self._scheduler.admit():
+                self._start(handle, now)
+                handle.wake()
+
+    def _start(self, handle: RequestHandle, now: float) -> None:
+        uncached = handle.num_prompt_tokens - handle.num_cached_tokens
+        output = len(handle.request.output_token_ids)
+        running = len(self._scheduler.running)
+        handle.scheduled = now
+        handle.timeline = self._latency.timeline(now, uncached, output, running)
+        self._ends.push(handle.timeline.last, handle)
+        self._observer.scheduled(handle)
 
     def _finish(self, handle: RequestHandle, now: float) -> None:
         self._scheduler.finish(handle)
         handle.finished_at = now
         self._observer.finished(handle)
+        self._admit(now)
 
     def _needs_thread(self) -> bool:
         """Whether the caller has to start the clock thread (outside the lock: starting one takes long)."""
@@ -181,7 +184,7 @@ class FixedEngine:
 
     def _run_clock(self) -> None:
         """The clock thread: advances at each end of a request, for as long as others wait."""
-        with self._changed:
+        with self._lock:
             while True:
                 now = self._clock()
                 self._advance(now)

@@ -36,6 +36,7 @@ class LatencyModel:
         self._request_duration = settings.request_duration
         seats = settings.max_num_seqs - 1
         self._factor_per_request = (settings.time_factor_under_load - 1) / seats if seats else 0.0
+        self._irregular_gaps = bool(self._itl_std_dev or self._jitter)
         self._random = random.Random(settings.seed)
 
     def timeline(self, start: float, uncached_tokens: int, output_tokens: int, running: int) -> Timeline:
@@ -45,7 +46,7 @@ class LatencyModel:
         least_last = start + self._request_duration
         if output_tokens == 1:
             return Timeline(max(first, least_last), 1, 0.0)
-        if self._itl_std_dev or self._jitter:
+        if self._irregular_gaps:
             return self._irregular(first, output_tokens, factor, least_last)
         interval = max(factor * self._itl, (least_last - first) / (output_tokens - 1))
         return Timeline(first, output_tokens, interval)

@@ -39,6 +39,12 @@ class RemovableHeap(Generic[Item]):
             heappop(entries)
         return None
 
+    def pop(self) -> Item:
+        """Takes out the item that first() showed."""
+        item = heappop(self._entries)[2]
+        del self._live[item]
+        return item
+
     def remove(self, item: Item) -> bool:
         """Withdraws an item; False if it is not here."""
         if self._live.pop(item, None) is None:

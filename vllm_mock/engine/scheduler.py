@@ -51,22 +51,18 @@ class Scheduler:
                 return [TOO_MANY_REQUESTS]
         return []
 
-    def enqueue(self, handle: RequestHandle) -> None:
-        """Puts a request into the waiting queue."""
+    def start_or_queue(self, handle: RequestHandle) -> bool:
+        """Starts a new request if nobody waits and there is room, else queues it; whether it runs."""
+        if not self.waiting and self._start(handle):
+            return True
         request = handle.request
         self.waiting.push((request.priority, request.arrival) if self._by_priority else 0, handle)
+        return False
 
     def admit(self) -> Iterator[RequestHandle]:
         """Moves requests from the queue to the running set while seats and KV blocks last."""
-        while len(self.running) < self._max_num_seqs:
-            head = self.waiting.first()
-            if head is None or not self._allocate(head[1]):
-                return
-            handle = head[1]
-            self.waiting.remove(handle)
-            handle.state = RUNNING
-            self.running[handle] = None
-            yield handle
+        while (head := self.waiting.first()) is not None and self._start(head[1]):
+            yield self.waiting.pop()
 
     def finish(self, handle: RequestHandle) -> None:
         """Frees the seat and blocks of a running request; its full blocks stay cached."""
@@ -79,12 +75,16 @@ class Scheduler:
             self._release(handle, num_output_tokens)
         handle.state = ABORTED
 
-    def _allocate(self, handle: RequestHandle) -> bool:
+    def _start(self, handle: RequestHandle) -> bool:
+        if len(self.running) >= self._max_num_seqs:
+            return False
         allocation = self.kv.allocate(handle.block_hashes, handle.num_prompt_tokens, handle.num_total_tokens)
         if allocation is None:
             return False
         handle.allocation = allocation
         handle.num_cached_tokens = allocation.hit_blocks * self.kv.block_size
+        handle.state = RUNNING
+        self.running[handle] = None
         return True
 
     def _release(self, handle: RequestHandle, num_output_tokens: int) -> None:

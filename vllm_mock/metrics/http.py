@@ -57,7 +57,7 @@ class HttpMetrics:
     def observe(
         self, handler: str, method: str, status: int, request_bytes: int, response_bytes: int, seconds: float
     ) -> None:
-        """Counts one request: `handler` is its route ("none": no route), sizes are content lengths in bytes."""
+        """Counts a request: `handler` is its route or "none"; sizes are content lengths in bytes."""
         key = (handler, method, status // 100)
         with self._lock:
             try:
