@@ -1,0 +1,177 @@
+"""Rows of the table: latencies, the engine's limits, and metrics."""
+
+from typing import Any
+
+from .durations import MILLISECONDS, SECONDS, SECONDS_PER_1000
+from .flag import Environment, from_environment, setting
+from .kinds import LATCH, SWITCH, TEXT, Kind, choice, human, integer, json_object, number, optional
+from .structures import HISTOGRAM_BUCKETS, KV_EVENTS, KV_TRANSFER
+
+
+def _simulation(text: str) -> str:
+    return "" if text.lower() == "disabled" else text
+
+
+SIMULATION = Kind(lambda words: _simulation(words[0]), "a device or disabled", "DEVICE")
+# AIBrix's variable has 0 for "no capacity is set".
+CAPACITY = Kind(
+    lambda words: integer(0).convert(words) or None,
+    "an integer of 0 or more (0: unlimited)",
+    "REQUESTS",
+    unit="requests",
+)
+
+
+class LatencySettings:
+    """Latency"""
+
+    time_to_first_token: float = setting(
+        0.030,
+        MILLISECONDS,
+        "From admission to the first token, besides the time of the prefill.",
+        environment=(Environment("MOCK_TTFT_BASE_SECONDS", SECONDS),),
+    )
+    time_to_first_token_std_dev: float = setting(0.0, MILLISECONDS, "Standard deviation of that time.")
+    inter_token_latency: float = setting(
+        0.010,
+        MILLISECONDS,
+        "From one token to the next.",
+        environment=(Environment("MOCK_DECODE_SECONDS_PER_TOKEN", SECONDS),),
+    )
+    inter_token_latency_std_dev: float = setting(0.0, MILLISECONDS, "Standard deviation of that time.")
+    prefill_overhead: float = setting(0.0, MILLISECONDS, "Constant part of a prefill.")
+    prefill_time_per_token: float = setting(
+        20e-6,
+        MILLISECONDS,
+        "Prefill of one prompt token that is not in the prefix cache.",
+        environment=(Environment("MOCK_PREFILL_SECONDS_PER_1K_TOKENS", SECONDS_PER_1000),),
+    )
+    prefill_time_std_dev: float = setting(0.0, MILLISECONDS, "Standard deviation of the time of a prefill.")
+    kv_cache_transfer_latency: float = setting(
+        0.0,
+        MILLISECONDS,
+        "Time to the first token, instead of TTFT and prefill, when the KV cache comes from a peer.",
+    )
+    kv_cache_transfer_time_per_token: float = setting(
+        0.0, MILLISECONDS, "Added to that for each prompt token."
+    )
+    time_factor_under_load: float = setting(
+        1.0,
+        number(1.0),
+        "Factor on all times when max_num_seqs requests run; fewer requests get a share of it.",
+    )
+    request_duration: float = setting(
+        0.0,
+        MILLISECONDS,
+        "Least duration of a whole request.",
+        environment=(Environment("MOCK_REQUEST_DURATION_SECONDS", SECONDS),),
+    )
+    latency_jitter: float = setting(
+        0.0,
+        MILLISECONDS,
+        "Largest random addition to the time to first token.",
+        environment=(Environment("MOCK_LATENCY_JITTER_SECONDS", SECONDS),),
+    )
+    server_capacity: int | None = setting(
+        None,
+        CAPACITY,
+        "Running requests beyond which each further one adds the overload penalty.",
+        environment=(Environment("MOCK_SERVER_CAPACITY"),),
+    )
+    overload_penalty: float = setting(
+        0.0,
+        MILLISECONDS,
+        "Added to the time to first token for each request beyond the capacity.",
+        environment=(Environment("MOCK_OVERLOAD_PENALTY_SECONDS", SECONDS),),
+    )
+
+
+class EngineSettings:
+    """Engine"""
+
+    max_num_seqs: int = setting(1024, integer(1, unit="requests"), "Most requests that run at once.")
+    max_num_batched_tokens: int = setting(
+        8192, human(1, unit="tokens"), "Most tokens in one step of the engine."
+    )
+    max_num_queued_reqs: int | None = setting(
+        None, optional(integer(0, unit="requests")), "Most requests that wait; more are refused with 503."
+    )
+    max_num_queued_tokens: int | None = setting(
+        None, optional(human(0, unit="tokens")), "Most prompt tokens that wait; more are refused with 503."
+    )
+    max_waiting_queue_length: int | None = setting(
+        None, optional(integer(0, unit="requests")), "llm-d's name for the same limit; the lower one counts."
+    )
+    scheduling_policy: str = setting(
+        "fcfs", choice("fcfs", "priority"), "Order of waiting requests: as they came, or by priority."
+    )
+    block_size: int = setting(16, integer(1, unit="tokens"), "Size of a block of the KV cache.")
+    num_gpu_blocks: int = setting(
+        65536,
+        integer(1, unit="blocks"),
+        "Size of the KV cache.",
+        name="--num-gpu-blocks-override",
+        also=("--kv-cache-size",),
+    )
+    gpu_memory_utilization: float = setting(
+        0.92,
+        number(0, 1, above=True),
+        "Share of the GPU's memory, shown in the metrics.",
+        also=("--device-memory-utilization",),
+    )
+    kv_cache_dtype: str = setting("auto", TEXT, "Type of the KV cache, shown in the metrics.")
+    enable_prefix_caching: bool = setting(
+        True, SWITCH, "Reuse the KV cache of equal prompt beginnings.", also=("--enable-kvcache",)
+    )
+    prefix_caching_hash_algo: str = setting(
+        "sha256",
+        choice("sha256", "sha256_cbor", "xxhash", "xxhash_cbor"),
+        "Hash of blocks in the prefix cache.",
+    )
+    tensor_parallel_size: int = setting(
+        1, integer(1), "GPUs of one engine, shown in the fingerprint.", also=("-tp",)
+    )
+    pipeline_parallel_size: int = setting(
+        1, integer(1), "Stages of one engine, shown in the fingerprint.", also=("-pp",)
+    )
+    data_parallel_size: int = setting(
+        1, integer(1), "Worker processes, each with its own engine.", also=("-dp",)
+    )
+    enable_expert_parallel: bool = setting(
+        False, SWITCH, "Expert parallelism, shown in the fingerprint.", also=("-ep",)
+    )
+    kv_transfer_config: dict[str, Any] | None = setting(
+        None, optional(KV_TRANSFER), "How prefill and decode exchange KV caches: kv_connector, kv_role, ..."
+    )
+    kv_events_config: dict[str, Any] | None = setting(
+        None, optional(KV_EVENTS), "Publisher of KV-cache events: enable_kv_cache_events, endpoint, ..."
+    )
+    simulation: str = from_environment(
+        "",
+        SIMULATION,
+        "Device to simulate, such as a100, instead of constant latencies.",
+        "SIMULATION",
+        default_text="off",
+    )
+    llm_engine: str = from_environment(
+        "vllm", TEXT, "Engine whose metrics and routes are served.", "LLM_ENGINE"
+    )
+
+
+class MetricsSettings:
+    """Metrics"""
+
+    metrics_mode: str = setting(
+        "",
+        choice("mock", "live"),
+        "Metrics that are inverse to the replicas, or those of the requests alone.",
+        default_text="mock, live when simulating",
+    )
+    legacy_metrics: bool = setting(True, SWITCH, "Serve metrics that vLLM has dropped but AIBrix reads.")
+    disable_log_stats: bool = setting(False, LATCH, "Serve no metrics of the engine.")
+    custom_histogram_buckets: dict[str, list[float]] = setting(
+        {}, HISTOGRAM_BUCKETS, "Bounds of the buckets, by name of the histogram's group."
+    )
+    metrics_overrides: dict[str, Any] = from_environment(
+        {}, json_object(), "Values for POST /set_metrics's keys at start.", "METRICS_OVERRIDES"
+    )

@@ -1,0 +1,50 @@
+"""Settings that follow from others, and combinations that cannot be."""
+
+import socket
+from collections.abc import Set
+from typing import Any
+
+from .errors import SettingsError
+
+
+def resolve(values: dict[str, Any], given: Set[str]) -> None:
+    """Complete `values` (all attributes) in place; `given` are those that are not defaults.
+
+    Raises SettingsError for an impossible combination.
+    """
+    values["served_model_name"] = values["served_model_name"] or [values["model"]]
+    values["pod_name"] = values["pod_name"] or socket.gethostname()
+    values["metrics_mode"] = values["metrics_mode"] or ("live" if values["simulation"] else "mock")
+    # As in vLLM, an empty key is no key.
+    values["api_key"] = [key for key in values["api_key"] if key]
+    _resolve_batch_limits(values, given)
+    _check_tools(values)
+    _check_lora(values)
+
+
+def _resolve_batch_limits(values: dict[str, Any], given: Set[str]) -> None:
+    """A step has room for a token of each running request: a given limit moves the other one's default."""
+    requests, tokens = values["max_num_seqs"], values["max_num_batched_tokens"]
+    if tokens >= requests:
+        return
+    if "max_num_seqs" not in given:
+        values["max_num_seqs"] = tokens
+    elif "max_num_batched_tokens" not in given:
+        values["max_num_batched_tokens"] = requests
+    else:
+        raise SettingsError(
+            f"--max-num-batched-tokens {tokens} is not possible; expected at least --max-num-seqs, {requests}"
+        )
+
+
+def _check_tools(values: dict[str, Any]) -> None:
+    if values["enable_auto_tool_choice"] and not values["tool_call_parser"]:
+        raise SettingsError("--enable-auto-tool-choice requires --tool-call-parser")
+
+
+def _check_lora(values: dict[str, Any]) -> None:
+    loras, cpu_loras = values["max_loras"], values["max_cpu_loras"]
+    if values["enable_lora"] and cpu_loras is not None and cpu_loras < loras:
+        raise SettingsError(
+            f"--max-cpu-loras {cpu_loras} is not possible; expected at least --max-loras, {loras}"
+        )
