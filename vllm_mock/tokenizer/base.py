@@ -40,6 +40,8 @@ class Tokenizer(ABC):
     All three are as cheap as a dict look-up, and empty for an id outside the vocabulary.
     """
 
+    # Whether it is the one that vllm_mock/data holds, for which stored ids are valid.
+    embedded = False
     token: Callable[[int], str]
     token_bytes: Callable[[int], bytes]
     piece: Callable[[int], str | None]

@@ -24,9 +24,7 @@ def _to_json(
     sort_keys: bool = False,
 ) -> str:
     # Jinja's own filter escapes HTML, which a prompt must not contain.
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _raise(message: str) -> NoReturn:
@@ -69,9 +67,12 @@ def compile_template(source: str) -> Callable[..., str]:
     from jinja2 import TemplateSyntaxError
 
     try:
-        return _environment().from_string(source).render
+        template = _environment().from_string(source)
     except TemplateSyntaxError as error:
         raise ChatTemplateError(str(error)) from error
+    # Each rendering copies the globals, and copying Jinja's ChainMap takes longer than most templates.
+    template.globals = dict(template.globals)
+    return template.render
 
 
 def render(source: str, variables: Mapping[str, Any], continue_final_message: bool = False) -> str:

@@ -32,8 +32,7 @@ def read_config(folder: Path) -> TokenizerConfig:
         special_tokens=_special_tokens(_read_json(folder / "special_tokens_map.json") | tokenizer_config),
         chat_templates=_chat_templates(folder, tokenizer_config),
         added_tokens={
-            int(token_id): token
-            for token_id, token in (tokenizer_config.get("added_tokens_decoder") or {}).items()
+            int(token_id): token for token_id, token in (tokenizer_config.get("added_tokens_decoder") or {}).items()
         },
         vocab_size=model.get("vocab_size") or (model.get("text_config") or {}).get("vocab_size"),
         eos_token_id=_eos_token_id(_read_json(folder / "generation_config.json"), model),

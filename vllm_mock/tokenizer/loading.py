@@ -22,11 +22,17 @@ def load_tokenizer(settings: "Settings") -> Tokenizer:
     """
     name = settings.tokenizer
     try:
-        tokenizer = load_folder(EMBEDDED) if name is None else _load(name, settings)
+        tokenizer = _load_embedded() if name is None else _load(name, settings)
     except ValueError as error:
         raise SettingsError(f"--tokenizer {name}: {error}") from error
     if settings.chat_template:
         tokenizer.chat_templates = {"default": read_chat_template(settings.chat_template)}
+    return tokenizer
+
+
+def _load_embedded() -> Tokenizer:
+    tokenizer = load_folder(EMBEDDED)
+    tokenizer.embedded = True
     return tokenizer
 
 
