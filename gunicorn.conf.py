@@ -1,0 +1,31 @@
+"""gunicorn's settings, the same for `python app.py` and `gunicorn wsgi:app`."""
+
+from vllm_mock.serving import hooks
+from vllm_mock.serving.arguments import process_settings
+
+_settings = process_settings()
+
+pre_fork = hooks.pre_fork
+child_exit = hooks.child_exit
+when_ready = hooks.when_ready
+pre_request = hooks.pre_request
+post_worker_init = hooks.post_worker_init
+
+bind = f"unix:{_settings.uds}" if _settings.uds else f"{_settings.host or '0.0.0.0'}:{_settings.port}"
+worker_class = "gevent"
+workers = _settings.data_parallel_size
+worker_connections = 10_000
+backlog = 4096
+keepalive = 5
+# A gateway may add long headers; vLLM's own limits are 4 MiB of headers in 256 fields.
+limit_request_line = 65_536
+limit_request_fields = 256
+limit_request_field_size = 65_536
+graceful_timeout = int(_settings.shutdown_timeout) + 5
+preload_app = False
+control_socket_disable = True
+proc_name = "vllm-mock"
+loglevel = "warning"
+errorlog = "-"
+logger_class = "vllm_mock.serving.access_log.Logger"
+accesslog = "-" if _settings.enable_access_log else None

@@ -1,0 +1,101 @@
+"""The Flask application: habits of Flask that vLLM does not share are off, blueprints are on."""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from flask import Flask
+from werkzeug.routing import Rule
+
+from vllm_mock.lifecycle import Lifecycle
+from vllm_mock.routes import http
+from vllm_mock.routes.health import health_blueprint
+from vllm_mock.routes.openai import openai_blueprint
+from vllm_mock.routes.vllm import vllm_blueprint
+from vllm_mock.services import Services, build_services
+from vllm_mock.settings import Settings
+
+WARM_UP_DELAY_SECONDS = 0.02
+
+
+class ExactRule(Rule):
+    """A URL rule that answers the methods it names and no others: no HEAD beside GET."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        methods = {method.upper() for method in kwargs.get("methods") or ("GET",)}
+        super().__init__(*args, **kwargs)
+        self.methods = methods
+
+
+class InFlightBody:
+    """A response body that ends its request's life when the server closes it."""
+
+    __slots__ = ("_body", "_lifecycle")
+
+    def __init__(self, body: Iterable[bytes], lifecycle: Lifecycle) -> None:
+        self._body = body
+        self._lifecycle = lifecycle
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._body)
+
+    def close(self) -> None:
+        try:
+            close = getattr(self._body, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._lifecycle.end()
+
+
+class MockApp(Flask):
+    """The WSGI application of one worker."""
+
+    url_rule_class = ExactRule
+    services: Services
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        lifecycle = self.services.lifecycle
+        lifecycle.begin()
+        try:
+            body = self.wsgi_app(self._strip_root_path(environ), start_response)
+        except BaseException:
+            lifecycle.end()
+            raise
+        return InFlightBody(body, lifecycle)
+
+    def _strip_root_path(self, environ: dict[str, Any]) -> dict[str, Any]:
+        """--root-path /p serves /p/v1/models as well as /v1/models."""
+        root = self.services.settings.root_path
+        path = environ["PATH_INFO"]
+        if root and (path == root or path.startswith(root + "/")):
+            environ["SCRIPT_NAME"] = root
+            environ["PATH_INFO"] = path[len(root) :] or "/"
+        return environ
+
+
+def build(settings: Settings) -> MockApp:
+    """Compose services, routes and hooks; raises SettingsError when the tokenizer cannot be loaded."""
+    services = build_services(settings)
+    app = MockApp("vllm_mock", static_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False
+    app.services = services
+    app.register_blueprint(health_blueprint(services))
+    app.register_blueprint(openai_blueprint(services))
+    app.register_blueprint(vllm_blueprint(services))
+    http.install(app, services)
+    threading.Thread(target=_warm_up, args=(services,), name="warm-up", daemon=True).start()
+    return app
+
+
+def _warm_up(services: Services) -> None:
+    """Do what the first request would otherwise wait for, then declare the worker ready."""
+    from vllm_mock.protocol import warm_up as warm_up_protocol
+
+    # Under gevent this shares the thread of all requests: let a waiting health probe go first.
+    time.sleep(WARM_UP_DELAY_SECONDS)
+    warm_up_protocol()
+    services.generator.warm_up()
+    services.lifecycle.ready = True

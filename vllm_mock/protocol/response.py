@@ -1,0 +1,81 @@
+"""Bodies of whole (not streamed) answers, every key in vLLM's order, null where there is no value."""
+
+from dataclasses import dataclass
+
+from vllm_mock.protocol.json_text import compact, quote, to_bytes
+from vllm_mock.protocol.usage import Usage
+
+
+@dataclass(slots=True)
+class Choice:
+    """One finished choice. `logprobs`, `prompt_logprobs` and the id lists are JSON text."""
+
+    text: str
+    finish_reason: str
+    stop_reason: str | int | None = None
+    logprobs: str = "null"
+    token_ids: str = "null"
+    prompt_logprobs: str = "null"
+    prompt_token_ids: str = "null"
+
+
+@dataclass(slots=True)
+class Envelope:
+    """What a whole answer says about itself. `prompt_*` are JSON text, used by chat alone."""
+
+    response_id: str
+    created: int
+    model: str
+    fingerprint: str | None
+    usage: Usage
+    prompt_logprobs: str = "null"
+    prompt_token_ids: str = "null"
+    prompt_text: str = "null"
+
+    def head(self, object_name: str) -> str:
+        return (
+            f'{{"id":{quote(self.response_id)},"object":"{object_name}","created":{self.created},'
+            f'"model":{quote(self.model)},"choices":['
+        )
+
+    def middle(self) -> str:
+        fingerprint = "null" if self.fingerprint is None else quote(self.fingerprint)
+        return f'],"service_tier":null,"system_fingerprint":{fingerprint},"usage":{self.usage.body()}'
+
+
+_TAIL = '"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}'
+
+
+def chat_completion(envelope: Envelope, role: str, choices: list[Choice]) -> bytes:
+    """The body of a chat completion."""
+    rendered = ",".join(_chat_choice(index, role, choice) for index, choice in enumerate(choices))
+    return to_bytes(
+        f"{envelope.head('chat.completion')}{rendered}{envelope.middle()},"
+        f'"prompt_logprobs":{envelope.prompt_logprobs},"prompt_token_ids":{envelope.prompt_token_ids},'
+        f'"prompt_text":{envelope.prompt_text},{_TAIL}'
+    )
+
+
+def _chat_choice(index: int, role: str, choice: Choice) -> str:
+    return (
+        f'{{"index":{index},"message":{{"role":{quote(role)},"content":{quote(choice.text)},"refusal":null,'
+        '"annotations":null,"audio":null,"function_call":null,"reasoning":null},'
+        f'"logprobs":{choice.logprobs},"finish_reason":"{choice.finish_reason}",'
+        f'"stop_reason":{compact(choice.stop_reason)},"token_ids":{choice.token_ids},'
+        '"routed_experts":null,"weight_versions":null}'
+    )
+
+
+def text_completion(envelope: Envelope, choices: list[Choice]) -> bytes:
+    """The body of a text completion."""
+    rendered = ",".join(_completion_choice(index, choice) for index, choice in enumerate(choices))
+    return to_bytes(f"{envelope.head('text_completion')}{rendered}{envelope.middle()},{_TAIL}")
+
+
+def _completion_choice(index: int, choice: Choice) -> str:
+    return (
+        f'{{"index":{index},"text":{quote(choice.text)},"logprobs":{choice.logprobs},'
+        f'"finish_reason":"{choice.finish_reason}","stop_reason":{compact(choice.stop_reason)},'
+        f'"token_ids":{choice.token_ids},"prompt_logprobs":{choice.prompt_logprobs},'
+        f'"prompt_token_ids":{choice.prompt_token_ids},"routed_experts":null,"weight_versions":null}}'
+    )

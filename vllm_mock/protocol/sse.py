@@ -1,0 +1,171 @@
+"""Server-sent events of chat and completion streams: byte templates in which only the text is escaped.
+
+Keys that vLLM sets explicitly are sent as null, unset ones are left out; hence the uneven shapes of the
+role, content, finish and usage chunks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vllm_mock.protocol.json_text import compact, quote, to_bytes
+from vllm_mock.protocol.usage import Usage
+
+DONE = b"data: [DONE]\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+@dataclass(slots=True)
+class StreamOptions:
+    """What every chunk of one stream needs to know."""
+
+    response_id: str
+    created: int
+    model: str
+    fingerprint: str | None
+    include_usage: bool
+    continuous_usage: bool
+
+
+@dataclass(slots=True)
+class Token:
+    """One output token of a choice, ready for rendering. `logprobs` and `token_ids` are JSON text."""
+
+    text: str
+    logprobs: str = "null"
+    token_ids: str = "null"
+
+
+class ChunkWriter:
+    """Renders the chunks of one stream; the chat and completion writers fill in the shapes."""
+
+    object_name: str
+
+    def __init__(self, options: StreamOptions) -> None:
+        self.options = options
+        self.head = (
+            f'data: {{"id":{quote(options.response_id)},"object":"{self.object_name}",'
+            f'"created":{options.created},"model":{quote(options.model)},"choices":['
+        )
+        fingerprint = "null" if options.fingerprint is None else quote(options.fingerprint)
+        self.fingerprint = f'"system_fingerprint":{fingerprint}'
+
+    def running_usage(self, prompt_tokens: int, completion_tokens: int) -> str:
+        """The `usage` of a chunk under continuous_usage_stats, with its leading comma; else empty."""
+        raise NotImplementedError
+
+    def usage(self, usage: Usage) -> bytes:
+        """The chunk that carries the whole usage and no choice."""
+        return to_bytes(f'{self.head}],"usage":{usage.final_chunk()},{self.fingerprint}}}\n\n')
+
+
+class ChatChunks(ChunkWriter):
+    """Chunks of /v1/chat/completions."""
+
+    object_name = "chat.completion.chunk"
+
+    def running_usage(self, prompt_tokens: int, completion_tokens: int) -> str:
+        if not self.options.continuous_usage:
+            return ""
+        usage = Usage(prompt_tokens, completion_tokens)
+        return f',"usage":{{{usage.counts()},"completion_tokens_details":null}}'
+
+    def role(self, index: int, role: str, prompt_tokens: int, prompt_token_ids: str, prompt_text: str) -> bytes:
+        """The first chunk of a choice. `prompt_token_ids` and `prompt_text` are JSON text."""
+        return to_bytes(
+            f'{self.head}{{"index":{index},"delta":{{"role":{quote(role)},"content":""}},"logprobs":null,'
+            f'"finish_reason":null}}]{self.running_usage(prompt_tokens, 0)},'
+            f'"prompt_token_ids":{prompt_token_ids},"prompt_text":{prompt_text}}}\n\n'
+        )
+
+    def echo(self, index: int, text: str, prompt_tokens: int) -> bytes:
+        """The chunk that repeats the last message when `echo` was asked for."""
+        return to_bytes(
+            f'{self.head}{{"index":{index},"delta":{{"content":{quote(text)}}},"logprobs":null,'
+            f'"finish_reason":null}}]{self.running_usage(prompt_tokens, 0)}}}\n\n'
+        )
+
+    def plain_parts(self, index: int) -> tuple[str, str]:
+        """What stands before and after the escaped text of an ordinary content chunk."""
+        return (
+            f'{self.head}{{"index":{index},"delta":{{"content":',
+            '},"logprobs":null,"finish_reason":null,"token_ids":null}],"kv_transfer_params":null}\n\n',
+        )
+
+    def token(self, index: int, token: Token, prompt_tokens: int, completion_tokens: int) -> str:
+        """A content chunk with logprobs, token ids or running usage."""
+        return (
+            f'{self.head}{{"index":{index},"delta":{{"content":{quote(token.text)}}},'
+            f'"logprobs":{token.logprobs},"finish_reason":null,"token_ids":{token.token_ids}}}]'
+            f'{self.running_usage(prompt_tokens, completion_tokens)},"kv_transfer_params":null}}\n\n'
+        )
+
+    def finish(
+        self,
+        index: int,
+        token: Token,
+        finish_reason: str,
+        stop_reason: str | int | None,
+        prompt_tokens: int,
+        completion_tokens: int,
+    ) -> str:
+        """The last chunk of a choice, with whatever text its last token brings."""
+        fingerprint = "" if self.options.include_usage else f",{self.fingerprint}"
+        return (
+            f'{self.head}{{"index":{index},"delta":{{"content":{quote(token.text)}}},'
+            f'"logprobs":{token.logprobs},"finish_reason":"{finish_reason}",'
+            f'"stop_reason":{compact(stop_reason)},"token_ids":{token.token_ids},"weight_versions":null}}]'
+            f"{self.running_usage(prompt_tokens, completion_tokens)}{fingerprint},"
+            '"kv_transfer_params":null}\n\n'
+        )
+
+
+class CompletionChunks(ChunkWriter):
+    """Chunks of /v1/completions."""
+
+    object_name = "text_completion"
+
+    def running_usage(self, prompt_tokens: int, completion_tokens: int) -> str:
+        if not self.options.continuous_usage:
+            return ""
+        return f',"usage":{{{Usage(prompt_tokens, completion_tokens).counts()}}}'
+
+    def plain_parts(self, index: int) -> tuple[str, str]:
+        """What stands before and after the escaped text of an ordinary chunk."""
+        return (
+            f'{self.head}{{"index":{index},"text":',
+            ',"logprobs":null,"finish_reason":null,"stop_reason":null,"prompt_token_ids":null,'
+            '"token_ids":null,"weight_versions":null}],"kv_transfer_params":null}\n\n',
+        )
+
+    def chunk(
+        self,
+        index: int,
+        token: Token,
+        prompt_tokens: int,
+        completion_tokens: int,
+        *,
+        finish_reason: str | None = None,
+        stop_reason: str | int | None = None,
+        prompt_token_ids: str = "null",
+    ) -> str:
+        """Any chunk of a choice; with `finish_reason` it is the last one."""
+        fingerprint = ""
+        if finish_reason is not None and not self.options.include_usage:
+            fingerprint = f",{self.fingerprint}"
+        return (
+            f'{self.head}{{"index":{index},"text":{quote(token.text)},"logprobs":{token.logprobs},'
+            f'"finish_reason":{compact(finish_reason)},"stop_reason":{compact(stop_reason)},'
+            f'"prompt_token_ids":{prompt_token_ids},"token_ids":{token.token_ids},"weight_versions":null}}]'
+            f"{self.running_usage(prompt_tokens, completion_tokens)}{fingerprint},"
+            '"kv_transfer_params":null}\n\n'
+        )
+
+
+def json_ids(ids: Sequence[int] | None) -> str:
+    """Token ids as JSON text; null for None."""
+    return "null" if ids is None else compact(list(ids))
+
+
+def event(data: str) -> bytes:
+    """One server-sent event."""
+    return to_bytes(f"data: {data}\n\n")

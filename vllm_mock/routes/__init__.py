@@ -1,0 +1,1 @@
+"""The HTTP routes, in three blueprints: openai, vllm and health."""

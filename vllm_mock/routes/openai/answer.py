@@ -1,0 +1,83 @@
+"""What chat and text completions have in common when an answer is put together."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vllm_mock.protocol.usage import Usage
+from vllm_mock.routes.openai.runs import Run
+
+if TYPE_CHECKING:
+    from vllm_mock.services import Services
+
+
+@dataclass(slots=True)
+class AnswerOptions:
+    """What the client wants to see of its answer."""
+
+    logprobs: bool = False
+    top_logprobs: int = 0
+    tokens_as_ids: bool = False
+    return_token_ids: bool = False
+    return_prompt_text: bool = False
+    prompt_tokens_details: bool = False
+    stream_interval: int = 1
+
+    @property
+    def plain(self) -> bool:
+        """Nothing but text is wanted: chunks can be made from templates."""
+        return not self.logprobs and not self.return_token_ids and self.stream_interval == 1
+
+    def first_of_last_flush(self, last: int) -> int:
+        """The first position that the final chunk carries, given the position of the last token."""
+        interval = self.stream_interval
+        if last == 0 or interval == 1:
+            return last
+        return (last - 1) // interval * interval + 1
+
+
+def flush_positions(start: int, end: int, interval: int) -> Iterator[tuple[int, int]]:
+    """(first, last) positions of the chunks sent while tokens start..end-1 arrive, `interval` tokens a chunk.
+
+    The first token goes out at once; those behind the last full group wait for the final chunk.
+    """
+    for position in range(start, end):
+        if position % interval == 0:
+            yield max(0, position - interval + 1), position
+
+
+def final_usage(runs: Sequence[Run], options: AnswerOptions, *, chat: bool) -> Usage:
+    """Counts of a whole request: each prompt once, the tokens of all choices."""
+    prompts = {id(run.prompt): run for run in reversed(runs)}
+    prompt_tokens = sum(len(run.prompt.token_ids) for run in prompts.values())
+    completion_tokens = sum(len(run.plan.token_ids) for run in runs)
+    usage = Usage(prompt_tokens, completion_tokens)
+    if options.prompt_tokens_details:
+        # vLLM reports what one prompt, the last, found in the prefix cache; its first choice computes the rest.
+        last_prompt = next(run for run in runs if run.prompt is runs[-1].prompt)
+        usage.cached_tokens = last_prompt.handle.num_cached_tokens
+        usage.created_cache_tokens = 0 if chat else None
+    return usage
+
+
+def answer_options(services: "Services", body: Any) -> AnswerOptions:
+    """What a chat or completion request wants to see of its answer; `body` is the validated request."""
+    settings = services.settings
+    as_ids = body.return_tokens_as_token_ids
+    return AnswerOptions(
+        logprobs=body.logprobs is not None and body.logprobs is not False,
+        top_logprobs=getattr(body, "top_logprobs", None) or 0,
+        tokens_as_ids=settings.return_tokens_as_token_ids if as_ids is None else as_ids,
+        return_token_ids=bool(body.return_token_ids),
+        return_prompt_text=bool(getattr(body, "return_prompt_text", False)),
+        prompt_tokens_details=settings.enable_prompt_tokens_details,
+        stream_interval=body.stream_interval or settings.stream_interval,
+    )
+
+
+def stream_options(services: "Services", asked: Any) -> tuple[bool, bool]:
+    """(include_usage, continuous_usage_stats) of a stream; the second has no effect without the first."""
+    if services.settings.enable_force_include_usage:
+        return True, True
+    include_usage = bool(asked is not None and asked.include_usage)
+    return include_usage, include_usage and bool(asked.continuous_usage_stats)

@@ -1,0 +1,80 @@
+"""POST /v1/chat/completions."""
+
+import time
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Response, request
+
+from vllm_mock.protocol.json_text import compact, quote
+from vllm_mock.protocol.logprobs import chat_logprobs, prompt_logprobs
+from vllm_mock.protocol.response import Choice, Envelope, chat_completion
+from vllm_mock.protocol.sse import StreamOptions, json_ids
+from vllm_mock.routes.openai import headers
+from vllm_mock.routes.openai.answer import AnswerOptions, answer_options, final_usage, stream_options
+from vllm_mock.routes.openai.chat_stream import ChatStream
+from vllm_mock.routes.openai.prepare import PreparedChat, prepare_chat
+from vllm_mock.routes.openai.runs import Run, Scheduling, collect, start, stream
+from vllm_mock.routes.replies import json_reply, stream_reply
+
+if TYPE_CHECKING:
+    from vllm_mock.services import Services
+
+
+def register(blueprint: Blueprint, services: "Services") -> None:
+    """Add the route to the blueprint."""
+
+    def chat_completions() -> Response:
+        headers.check_data_parallel_rank(services)
+        chat = prepare_chat(services, request.get_data(cache=False), request.headers.get("Content-Type"))
+        body = chat.body
+        scheduling = Scheduling(
+            headers.response_id("chatcmpl", body.request_id), headers.priority(body.priority), body.cache_salt
+        )
+        runs = start(services, [chat.prompt], [chat.spec], scheduling)
+        options = answer_options(services, body)
+        if body.stream:
+            return _streamed(services, chat, runs, scheduling.response_id, options)
+        return _whole(services, chat, runs, scheduling.response_id, options)
+
+    blueprint.add_url_rule("/v1/chat/completions", "chat", chat_completions, methods=["POST"])
+
+
+def _streamed(
+    services: "Services", chat: PreparedChat, runs: list[Run], response_id: str, options: AnswerOptions
+) -> Response:
+    include_usage, continuous = stream_options(services, chat.body.stream_options)
+    shape = StreamOptions(response_id, int(time.time()), chat.model, services.fingerprint, include_usage, continuous)
+    renderer = ChatStream(runs, options, shape, chat.role, chat.echo)
+    return stream_reply(stream(services, runs, renderer.render, renderer.end, headers.connection()))
+
+
+def _whole(
+    services: "Services", chat: PreparedChat, runs: list[Run], response_id: str, options: AnswerOptions
+) -> Response:
+    created = int(time.time())
+    collect(services, runs, headers.connection())
+    choices = [_choice(run, chat, options) for run in runs]
+    prompt = chat.prompt
+    envelope = Envelope(response_id, created, chat.model, services.fingerprint, final_usage(runs, options, chat=True))
+    if chat.spec.prompt_logprobs is not None:
+        entries = services.generator.prompt_logprobs(prompt.token_ids, chat.spec.prompt_logprobs)
+        envelope.prompt_logprobs = prompt_logprobs(entries)
+    if options.return_token_ids:
+        envelope.prompt_token_ids = json_ids(prompt.token_ids)
+    if options.return_prompt_text and prompt.text is not None:
+        envelope.prompt_text = quote(prompt.text)
+    response = json_reply(chat_completion(envelope, chat.role, choices))
+    report = headers.load_report(services)
+    if report is not None:
+        response.headers["endpoint-load-metrics"] = report
+    return response
+
+
+def _choice(run: Run, chat: PreparedChat, options: AnswerOptions) -> Choice:
+    plan = run.plan
+    choice = Choice(chat.echo + plan.text, plan.finish_reason, plan.stop_reason)
+    if plan.logprobs is not None:
+        choice.logprobs = chat_logprobs(plan.logprobs, options.top_logprobs, options.tokens_as_ids)
+    if options.return_token_ids:
+        choice.token_ids = compact(plan.token_ids)
+    return choice

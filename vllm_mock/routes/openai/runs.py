@@ -1,0 +1,141 @@
+"""Sequences in flight: planned by the generator, timed by the engine, watched for a client that leaves."""
+
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vllm_mock.engine import EngineRequest, NeverFits, QueueFull, RequestHandle
+from vllm_mock.generation import ChoicePlan, SamplingSpec
+from vllm_mock.protocol.errors import ApiError
+from vllm_mock.routes.pacing import paced, paced_together, wait_for_all
+
+if TYPE_CHECKING:
+    from vllm_mock.services import Services
+
+
+@dataclass(slots=True)
+class Prompt:
+    """One rendered prompt; `text` is None when it came as token ids and nobody asked for its text."""
+
+    token_ids: list[int]
+    text: str | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """One choice in flight."""
+
+    prompt: Prompt
+    plan: ChoicePlan
+    handle: RequestHandle
+
+
+@dataclass(slots=True)
+class Scheduling:
+    """What the engine is told beside the tokens."""
+
+    response_id: str
+    priority: int
+    cache_salt: str | None
+    lora_name: str | None = None
+
+
+def start(
+    services: "Services", prompts: Sequence[Prompt], specs: Sequence[SamplingSpec], scheduling: Scheduling
+) -> list[Run]:
+    """Plan every choice of every prompt and hand them to the engine, all or none.
+
+    Raises ApiError: 503 when a queue limit refuses them, 400 when one could never fit the KV cache.
+    """
+    planned: list[tuple[Prompt, ChoicePlan]] = []
+    requests: list[EngineRequest] = []
+    for prompt, spec in zip(prompts, specs, strict=True):
+        for index, plan in enumerate(services.generator.plan(spec, prompt.token_ids)):
+            planned.append((prompt, plan))
+            requests.append(
+                EngineRequest(
+                    scheduling.response_id,
+                    prompt.token_ids,
+                    plan.token_ids,
+                    spec.max_tokens,
+                    priority=scheduling.priority,
+                    cache_salt=scheduling.cache_salt,
+                    lora_name=scheduling.lora_name,
+                    finish_reason=plan.finish_reason,
+                    n=spec.n,
+                    index=index,
+                )
+            )
+    try:
+        handles = services.engine.submit_all(requests)
+    except QueueFull as full:
+        raise ApiError.queue_full(full.reason) from None
+    except NeverFits as refusal:
+        raise ApiError.bad_request(f"This request can never be scheduled: {refusal}.") from None
+    return [Run(prompt, plan, handle) for (prompt, plan), handle in zip(planned, handles, strict=True)]
+
+
+def collect(services: "Services", runs: Sequence[Run], connection: Any) -> None:
+    """Block until all runs are done. Raises ApiError when they are aborted by a shutdown."""
+    handles = [run.handle for run in runs]
+    key = services.watcher.add(connection, lambda: _abort(handles))
+    services.generating += 1
+    complete = False
+    try:
+        complete = wait_for_all(handles, services.metrics.record_lag)
+    finally:
+        services.generating -= 1
+        services.watcher.remove(key)
+        _close(handles, complete)
+    if not complete:
+        raise ApiError.shutting_down()
+
+
+def stream(
+    services: "Services",
+    runs: Sequence[Run],
+    render: Callable[[int, int, int], bytes],
+    render_end: Callable[[], bytes],
+    connection: Any,
+) -> Iterator[bytes]:
+    """The chunks of a stream as their tokens fall due.
+
+    `render(choice, start, end)` gives the chunks of these token positions of a choice.
+    """
+    handles = [run.handle for run in runs]
+    key = services.watcher.add(connection, lambda: _abort(handles))
+    services.generating += 1
+    complete = False
+    try:
+        # Sends the headers now: vLLM, too, answers 200 before the first token.
+        yield b""
+        record_lag = services.metrics.record_lag
+        if len(handles) == 1:
+            for start_position, end_position in paced(handles[0], record_lag):
+                yield render(0, start_position, end_position)
+        else:
+            for wave in paced_together(handles, record_lag):
+                yield b"".join([render(choice, position, position + 1) for choice, position in wave])
+        complete = not any(handle.aborted for handle in handles)
+        if not complete:
+            # The client must see a broken stream, not one that ended well.
+            raise ConnectionResetError(errno.ECONNRESET, "the request was aborted")
+        yield render_end()
+    finally:
+        services.generating -= 1
+        services.watcher.remove(key)
+        _close(handles, complete)
+
+
+def _abort(handles: Sequence[RequestHandle]) -> None:
+    for handle in handles:
+        handle.abort()
+
+
+def _close(handles: Sequence[RequestHandle], complete: bool) -> None:
+    for handle in handles:
+        if complete:
+            handle.finish()
+        else:
+            handle.abort()

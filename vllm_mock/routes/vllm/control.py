@@ -1,0 +1,30 @@
+"""What the server says of itself: version, load, sources of KV events."""
+
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Response
+
+from vllm_mock.routes.replies import json_reply
+from vllm_mock.version import VLLM_VERSION
+
+if TYPE_CHECKING:
+    from vllm_mock.services import Services
+
+
+def register(blueprint: Blueprint, services: "Services") -> None:
+    """Add the routes to the blueprint."""
+
+    def version() -> Response:
+        return json_reply(f'{{"version":"{VLLM_VERSION}"}}')
+
+    def load() -> Response:
+        # vLLM counts only with --enable-server-load-tracking, and says 0 without.
+        tracked = services.settings.enable_server_load_tracking
+        return json_reply(f'{{"server_load":{services.generating if tracked else 0}}}')
+
+    def kv_event_sources() -> Response:
+        return json_reply("{}")
+
+    blueprint.add_url_rule("/version", "version", version, methods=["GET"])
+    blueprint.add_url_rule("/load", "load", load, methods=["GET"])
+    blueprint.add_url_rule("/kv_event_sources", "kv_event_sources", kv_event_sources, methods=["GET"])

@@ -1,0 +1,83 @@
+"""The parts of one worker process, put together once and handed to the routes."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+
+from vllm_mock.engine import FixedEngine
+from vllm_mock.generation import Generator
+from vllm_mock.lifecycle import Lifecycle
+from vllm_mock.metrics import HttpMetrics, Metrics
+from vllm_mock.models import ModelRegistry
+from vllm_mock.serving.watch import ConnectionWatcher
+from vllm_mock.settings import Settings
+from vllm_mock.tokenizer import Tokenizer, load_tokenizer
+from vllm_mock.version import VLLM_VERSION
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything a view needs; one per worker process. `generating`: requests that are being answered now."""
+
+    settings: Settings
+    tokenizer: Tokenizer
+    generator: Generator
+    engine: FixedEngine
+    metrics: Metrics
+    http_metrics: HttpMetrics
+    models: ModelRegistry
+    lifecycle: Lifecycle
+    watcher: ConnectionWatcher
+    fingerprint: str | None
+    generating: int = 0
+
+
+def build_services(settings: Settings) -> Services:
+    """Compose the parts; raises SettingsError when the tokenizer cannot be loaded."""
+    tokenizer = load_tokenizer(settings)
+    metrics = Metrics(settings, data_parallel_rank())
+    engine = FixedEngine(settings, metrics)
+    metrics.attach(engine)
+    return Services(
+        settings=settings,
+        tokenizer=tokenizer,
+        generator=Generator(settings, tokenizer),
+        engine=engine,
+        metrics=metrics,
+        http_metrics=metrics.http,
+        models=ModelRegistry(
+            settings.served_model_name,
+            settings.model,
+            settings.max_model_len,
+            settings.skip_model_name_validation,
+        ),
+        lifecycle=Lifecycle(),
+        watcher=ConnectionWatcher(),
+        fingerprint=system_fingerprint(settings),
+    )
+
+
+def system_fingerprint(settings: Settings) -> str | None:
+    """`vllm-VERSION[-tpN][-ppN][-dpN][-ep]-HASH` as --fingerprint-mode asks; the hash tells configurations apart."""
+    mode = settings.fingerprint_mode
+    if mode == "none":
+        return None
+    if mode == "custom":
+        return settings.fingerprint_value
+    parallel = ""
+    if mode == "full":
+        sizes = (
+            ("tp", settings.tensor_parallel_size),
+            ("pp", settings.pipeline_parallel_size),
+            ("dp", settings.data_parallel_size),
+        )
+        parallel = "".join(f"-{name}{size}" for name, size in sizes if size > 1)
+        if settings.enable_expert_parallel:
+            parallel += "-ep"
+    described = repr(sorted(vars(settings).items(), key=lambda item: item[0]))
+    return f"vllm-{VLLM_VERSION}{parallel}-{hashlib.sha256(described.encode()).hexdigest()[:8]}"
+
+
+def data_parallel_rank() -> int:
+    """The rank that the master gave this worker, 0 outside gunicorn."""
+    return int(os.environ.get("VLLM_MOCK_DP_RANK", "0"))

@@ -1,0 +1,35 @@
+"""Where a process finds its settings: its own command line, or VLLM_MOCK_ARGS under `gunicorn wsgi:app`."""
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from vllm_mock.settings import Settings, SettingsError, load
+
+ARGUMENTS_VARIABLE = "VLLM_MOCK_ARGS"
+
+BAD_SETTING = 2
+# gunicorn's code for "the application failed to load": the master stops instead of starting workers for ever.
+APP_LOAD_ERROR = 4
+
+
+def settings_or_exit(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """The settings, or exit code 2 with one line on standard error that names what is wrong."""
+    try:
+        return load(argv, environ)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(BAD_SETTING) from None
+
+
+@lru_cache(maxsize=1)
+def process_settings() -> Settings:
+    """The settings of this process, read once from the environment variable VLLM_MOCK_ARGS."""
+    try:
+        argv = shlex.split(os.environ.get(ARGUMENTS_VARIABLE, ""))
+    except ValueError as error:
+        print(f"error: environment variable {ARGUMENTS_VARIABLE}: {error}", file=sys.stderr)
+        raise SystemExit(BAD_SETTING) from None
+    return settings_or_exit(argv, os.environ)

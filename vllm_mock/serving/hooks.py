@@ -1,0 +1,78 @@
+"""gunicorn's hooks: ranks of the workers, the start-up line, and a shutdown as vLLM's."""
+
+import os
+import signal
+import threading
+
+from vllm_mock.serving.arguments import process_settings
+from vllm_mock.serving.banner import print_banner
+
+RANK_VARIABLE = "VLLM_MOCK_DP_RANK"
+
+_ranks: dict[object, int] = {}
+
+
+def pre_fork(server, worker) -> None:
+    """Give the worker the lowest free data-parallel rank; it reads it from the environment after the fork."""
+    taken = set(_ranks.values())
+    rank = next(rank for rank in range(len(taken) + 1) if rank not in taken)
+    _ranks[worker] = rank
+    os.environ[RANK_VARIABLE] = str(rank)
+
+
+def child_exit(server, worker) -> None:
+    """A worker is gone: its rank is free for the next one."""
+    _ranks.pop(worker, None)
+
+
+def when_ready(server) -> None:
+    """The socket is bound: say so in one line, and let a second signal end the server at once."""
+    print_banner(process_settings())
+    _second_signal_kills(server)
+
+
+def _second_signal_kills(server) -> None:
+    first: list[int] = []
+
+    def handle(signum, frame) -> None:
+        if first:
+            server.kill_workers(signal.SIGKILL)
+            os._exit(0)
+        first.append(signum)
+        # gunicorn takes SIGINT as a quick stop; for vLLM both signals mean the same.
+        server.signal(signal.SIGTERM, frame)
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+
+
+def pre_request(worker, req) -> None:
+    """While draining, a kept-alive connection is closed after its next answer."""
+    lifecycle = _lifecycle(worker)
+    if lifecycle is not None and lifecycle.draining:
+        req.force_close()
+
+
+def _lifecycle(worker):
+    app = getattr(worker, "wsgi", None)
+    return app.services.lifecycle if app is not None else None
+
+
+def post_worker_init(worker) -> None:
+    """Replace the worker's SIGTERM by a drain that keeps answering /health and /ready with 503 meanwhile."""
+    services = worker.wsgi.services
+    settings = services.settings
+    started: list[int] = []
+
+    def drain() -> None:
+        services.lifecycle.drain(settings.shutdown_timeout, services.engine.abort_all)
+        os.kill(os.getpid(), signal.SIGQUIT)
+
+    def handle(signum, frame) -> None:
+        if not started:
+            started.append(signum)
+            threading.Thread(target=drain, name="drain", daemon=True).start()
+
+    signal.signal(signal.SIGTERM, handle)
+    # A terminal's Ctrl-C reaches the whole process group: the master decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
