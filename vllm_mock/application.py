@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flask import Flask
-from werkzeug.routing import Rule
+from werkzeug.routing import BaseConverter, Rule
 
 from vllm_mock.lifecycle import Lifecycle
 from vllm_mock.routes import http
@@ -26,6 +26,13 @@ class ExactRule(Rule):
         methods = {method.upper() for method in kwargs.get("methods") or ("GET",)}
         super().__init__(*args, **kwargs)
         self.methods = methods
+
+
+class AnythingConverter(BaseConverter):
+    """The rest of a path, slashes included, or nothing."""
+
+    regex = ".*"
+    part_isolating = False
 
 
 class InFlightBody:
@@ -59,17 +66,20 @@ class MockApp(Flask):
         lifecycle = self.services.lifecycle
         lifecycle.begin()
         try:
-            body = self.wsgi_app(self._strip_root_path(environ), start_response)
+            body = self.wsgi_app(self._real_path(environ), start_response)
         except BaseException:
             lifecycle.end()
             raise
         return InFlightBody(body, lifecycle)
 
-    def _strip_root_path(self, environ: dict[str, Any]) -> dict[str, Any]:
-        """--root-path /p serves /p/v1/models as well as /v1/models."""
+    def _real_path(self, environ: dict[str, Any]) -> dict[str, Any]:
+        """--root-path /p serves /p/v1/models as well as /v1/models; a path that begins with // is no path of ours."""
         root = self.services.settings.root_path
         path = environ["PATH_INFO"]
-        if root and (path == root or path.startswith(root + "/")):
+        if path.startswith("//"):
+            # Werkzeug would drop the extra slashes; a NUL matches no route.
+            environ["PATH_INFO"] = f"/\0{path}"
+        elif root and (path == root or path.startswith(root + "/")):
             environ["SCRIPT_NAME"] = root
             environ["PATH_INFO"] = path[len(root) :] or "/"
         return environ
@@ -81,6 +91,7 @@ def build(settings: Settings) -> MockApp:
     app = MockApp("vllm_mock", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
+    app.url_map.converters["anything"] = AnythingConverter
     app.services = services
     app.register_blueprint(health_blueprint(services))
     app.register_blueprint(openai_blueprint(services))

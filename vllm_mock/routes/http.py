@@ -120,7 +120,7 @@ def _allowed_methods(app: Flask, path: str) -> str:
 def _redirect_slash(app: Flask) -> Response | None:
     """A path that exists with its trailing slash added or removed is redirected there."""
     path = request.path
-    other = path[:-1] if path.endswith("/") else path + "/"
+    other = path.rstrip("/") if path.endswith("/") else path + "/"
     if path == "/" or not _rules_of(app, other):
         return None
     response = empty_reply(307)

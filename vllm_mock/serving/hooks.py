@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 
+from vllm_mock.serving import bad_requests
 from vllm_mock.serving.arguments import process_settings
 from vllm_mock.serving.banner import print_banner
 
@@ -59,7 +60,8 @@ def _lifecycle(worker):
 
 
 def post_worker_init(worker) -> None:
-    """Replace the worker's SIGTERM by a drain that keeps answering /health and /ready with 503 meanwhile."""
+    """Replace gunicorn's error page, and the worker's SIGTERM by a drain that answers probes with 503 meanwhile."""
+    bad_requests.install()
     services = worker.wsgi.services
     settings = services.settings
     started: list[int] = []

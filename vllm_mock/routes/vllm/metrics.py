@@ -26,5 +26,4 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 
     blueprint.add_url_rule("/metrics", "metrics", metrics, methods=["GET"])
     blueprint.add_url_rule("/metrics", "metrics_mounted", mounted, methods=OTHER_METHODS)
-    for rule in ("/metrics/", "/metrics/<path:path>"):
-        blueprint.add_url_rule(rule, f"metrics_mounted_{len(rule)}", mounted, methods=["GET", *OTHER_METHODS])
+    blueprint.add_url_rule("/metrics/<anything:path>", "metrics_below", mounted, methods=["GET", *OTHER_METHODS])
