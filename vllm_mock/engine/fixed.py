@@ -10,6 +10,7 @@ from vllm_mock.engine.observer import EngineObserver, NullObserver
 from vllm_mock.engine.removable_heap import RemovableHeap
 from vllm_mock.engine.request import EngineRequest, QueueFull
 from vllm_mock.engine.scheduler import Scheduler
+from vllm_mock.settings import Settings
 
 
 class FixedEngine:
@@ -23,7 +24,10 @@ class FixedEngine:
     """
 
     def __init__(
-        self, settings, observer: EngineObserver | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        observer: EngineObserver | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._scheduler = Scheduler(settings)
         self._latency = LatencyModel(settings)
@@ -33,6 +37,7 @@ class FixedEngine:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._thread_runs = False
+        self._wakes_at = 0.0
 
     @property
     def running(self) -> int:
@@ -178,18 +183,23 @@ class FixedEngine:
         return True
 
     def _notify(self) -> None:
-        """The time of the next event may have changed."""
+        """Wakes the clock thread if it would sleep for too long."""
         if self._thread_runs:
-            self._changed.notify()
+            first = self._ends.first()
+            if not self._scheduler.waiting or first is None or first[0] < self._wakes_at:
+                self._changed.notify()
 
     def _run_clock(self) -> None:
         """The clock thread: advances at each end of a request, for as long as others wait."""
         with self._lock:
-            while True:
-                now = self._clock()
-                self._advance(now)
-                first = self._ends.first()
-                if not self._scheduler.waiting or first is None:
-                    break
-                self._changed.wait(first[0] - now)
-            self._thread_runs = False
+            try:
+                self._advance_while_waiting()
+            finally:
+                self._thread_runs = False
+
+    def _advance_while_waiting(self) -> None:
+        self._advance(self._clock())
+        while self._scheduler.waiting and (first := self._ends.first()) is not None:
+            self._wakes_at = first[0]
+            self._changed.wait(max(0.0, first[0] - self._clock()))
+            self._advance(self._clock())

@@ -4,6 +4,7 @@ import random
 from itertools import accumulate
 
 from vllm_mock.engine.timeline import Timeline
+from vllm_mock.settings import Settings
 
 # llm-d's rule: a sample with a standard deviation stays within 70 % of its mean.
 _WIDEST_DEVIATION = 0.7
@@ -13,16 +14,17 @@ class LatencyModel:
     """Draws the timeline of a request from the latency settings (all in seconds).
 
     first token = time_to_first_token + prefill_overhead + uncached prompt tokens x
-    prefill_time_per_token + overload_penalty x running requests beyond server_capacity;
-    each later token = inter_token_latency. A standard deviation makes its part a Gaussian sample,
-    latency_jitter adds a uniform -jitter..+jitter to every token's latency. All of it is multiplied
-    by llm-d's load factor, 1 + (time_factor_under_load - 1) x (running - 1) / (max_num_seqs - 1).
+    prefill_time_per_token + overload_penalty x running requests beyond server_capacity
+    + 0..latency_jitter (uniform, as AIBrix's mock: once for each request);
+    each later token = inter_token_latency. A standard deviation makes its part a Gaussian sample:
+    one for the prefill, one for each token. All of it is multiplied by llm-d's load factor,
+    1 + (time_factor_under_load - 1) x (running - 1) / (max_num_seqs - 1).
 
     request_duration is the least time from start to last token: a shorter request keeps its first
     token and has its gaps stretched in proportion; if it has only one token, that one comes later.
     """
 
-    def __init__(self, settings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._ttft = settings.time_to_first_token
         self._ttft_std_dev = settings.time_to_first_token_std_dev
         self._prefill_overhead = settings.prefill_overhead
@@ -36,7 +38,6 @@ class LatencyModel:
         self._request_duration = settings.request_duration
         seats = settings.max_num_seqs - 1
         self._factor_per_request = (settings.time_factor_under_load - 1) / seats if seats else 0.0
-        self._irregular_gaps = bool(self._itl_std_dev or self._jitter)
         self._random = random.Random(settings.seed)
 
     def timeline(self, start: float, uncached_tokens: int, output_tokens: int, running: int) -> Timeline:
@@ -46,13 +47,13 @@ class LatencyModel:
         least_last = start + self._request_duration
         if output_tokens == 1:
             return Timeline(max(first, least_last), 1, 0.0)
-        if self._irregular_gaps:
+        if self._itl_std_dev:
             return self._irregular(first, output_tokens, factor, least_last)
         interval = max(factor * self._itl, (least_last - first) / (output_tokens - 1))
         return Timeline(first, output_tokens, interval)
 
     def _irregular(self, first: float, output_tokens: int, factor: float, least_last: float) -> Timeline:
-        gaps = [factor * self._gap() for _ in range(output_tokens - 1)]
+        gaps = [factor * self._sample(self._itl, self._itl_std_dev) for _ in range(output_tokens - 1)]
         total, least = sum(gaps), least_last - first
         if total < least:
             gaps = [gap * least / total for gap in gaps] if total else [least / len(gaps)] * len(gaps)
@@ -64,18 +65,12 @@ class LatencyModel:
         latency = ttft + self._sample(prefill, self._prefill_std_dev)
         if self._capacity is not None and running > self._capacity:
             latency += (running - self._capacity) * self._overload_penalty
-        return self._jittered(latency)
-
-    def _gap(self) -> float:
-        return self._jittered(self._sample(self._itl, self._itl_std_dev))
+        if self._jitter:
+            latency += self._random.uniform(0.0, self._jitter)
+        return latency
 
     def _sample(self, mean: float, std_dev: float) -> float:
         if not std_dev:
             return mean
         widest = _WIDEST_DEVIATION * mean
         return min(max(self._random.gauss(mean, std_dev), mean - widest), mean + widest)
-
-    def _jittered(self, latency: float) -> float:
-        if not self._jitter:
-            return latency
-        return max(0.0, latency + self._random.uniform(-self._jitter, self._jitter))

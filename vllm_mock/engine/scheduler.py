@@ -8,6 +8,7 @@ from vllm_mock.engine.kv_cache import KVCache
 from vllm_mock.engine.queue_limits import TOO_MANY_REQUESTS, QueueLimits
 from vllm_mock.engine.removable_heap import RemovableHeap
 from vllm_mock.engine.request import EngineRequest, NeverFits
+from vllm_mock.settings import Settings
 
 
 class Scheduler:
@@ -16,7 +17,7 @@ class Scheduler:
     No time passes in here and nothing locks: an engine calls it with its own lock held.
     """
 
-    def __init__(self, settings) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.kv = KVCache(settings.num_gpu_blocks, settings.block_size)
         self.waiting: RemovableHeap[RequestHandle] = RemovableHeap()
         self.running: dict[RequestHandle, None] = {}

@@ -85,9 +85,7 @@ VLLM_FAMILIES: tuple[Family, ...] = (
     _counter("vllm:mm_cache_queries", "Multimodal items looked up in the cache of processed items."),
     _counter("vllm:mm_cache_hits", "Multimodal items found in the cache of processed items."),
     _counter("vllm:num_preemptions", "How often a running request had to give its blocks back."),
-    _counter(
-        "vllm:prompt_tokens", "Prompt tokens of requests that got their first token, cached ones included."
-    ),
+    _counter("vllm:prompt_tokens", "Prompt tokens of requests that got their first token, cached ones included."),
     _counter(
         "vllm:prompt_tokens_by_source",
         "Prompt tokens by where their keys and values came from.",
@@ -113,38 +111,24 @@ VLLM_FAMILIES: tuple[Family, ...] = (
         labels=("model_name",),
     ),
     _histogram("vllm:request_prompt_tokens", "request_tokens", "Prompt tokens of each finished request."),
-    _histogram(
-        "vllm:request_generation_tokens", "request_tokens", "Generated tokens of each finished request."
-    ),
-    _histogram(
-        "vllm:iteration_tokens_total", "iteration_tokens", "Tokens computed in each step of the engine."
-    ),
+    _histogram("vllm:request_generation_tokens", "request_tokens", "Generated tokens of each finished request."),
+    _histogram("vllm:iteration_tokens_total", "iteration_tokens", "Tokens computed in each step of the engine."),
     _histogram(
         "vllm:request_max_num_generation_tokens",
         "request_tokens",
         "Generated tokens of the longest sequence of each finished prompt.",
     ),
     _histogram("vllm:request_params_n", "request_params_n", "Parameter n of each finished prompt."),
-    _histogram(
-        "vllm:request_params_max_tokens", "request_tokens", "Parameter max_tokens, as bounded by the context."
-    ),
-    _histogram(
-        "vllm:time_to_first_token_seconds", "time_to_first_token", "From arrival to first token, in seconds."
-    ),
-    _histogram(
-        "vllm:inter_token_latency_seconds", "inter_token_latency", "From one token to the next, in seconds."
-    ),
+    _histogram("vllm:request_params_max_tokens", "request_tokens", "Parameter max_tokens, as bounded by the context."),
+    _histogram("vllm:time_to_first_token_seconds", "time_to_first_token", "From arrival to first token, in seconds."),
+    _histogram("vllm:inter_token_latency_seconds", "inter_token_latency", "From one token to the next, in seconds."),
     _histogram(
         "vllm:request_time_per_output_token_seconds",
         "inter_token_latency",
         "Mean time from token to token of each finished request, in seconds.",
     ),
-    _histogram(
-        "vllm:e2e_request_latency_seconds", "request_latency", "From arrival to last token, in seconds."
-    ),
-    _histogram(
-        "vllm:request_queue_time_seconds", "request_latency", "Time in the waiting queue, in seconds."
-    ),
+    _histogram("vllm:e2e_request_latency_seconds", "request_latency", "From arrival to last token, in seconds."),
+    _histogram("vllm:request_queue_time_seconds", "request_latency", "Time in the waiting queue, in seconds."),
     _histogram(
         "vllm:request_inference_time_seconds",
         "request_latency",
@@ -155,9 +139,7 @@ VLLM_FAMILIES: tuple[Family, ...] = (
         "request_latency",
         "From leaving the queue to first token, in seconds.",
     ),
-    _histogram(
-        "vllm:request_decode_time_seconds", "request_latency", "From first to last token, in seconds."
-    ),
+    _histogram("vllm:request_decode_time_seconds", "request_latency", "From first to last token, in seconds."),
     _histogram(
         "vllm:request_num_preemptions",
         "request_num_preemptions",
@@ -169,50 +151,6 @@ VLLM_FAMILIES: tuple[Family, ...] = (
         "Prompt tokens computed for each finished request, cached ones excluded.",
     ),
 )
-
-CACHE_CONFIG_INFO = Family(
-    "vllm:cache_config_info", "gauge", "The configuration of the KV cache, as labels.", labels=("engine",)
-)
-# Its labels besides engine, with vLLM's values where no setting of ours decides.
-CACHE_CONFIG_LABELS: dict[str, str] = {
-    "_block_size_resolved": "True",
-    "block_size": "16",
-    "cache_dtype": "auto",
-    "cache_hit_alignment_tokens": "None",
-    "effective_attention_block_size": "None",
-    "enable_mamba_shared_prefix_checkpoint": "False",
-    "enable_prefix_caching": "True",
-    "gpu_memory_utilization": "0.92",
-    "hash_block_size": "None",
-    "is_attention_free": "False",
-    "kv_cache_dtype_skip_layers": "[]",
-    "kv_cache_layout": "None",
-    "kv_cache_max_concurrency": "None",
-    "kv_cache_memory_bytes": "None",
-    "kv_cache_size_tokens": "None",
-    "kv_offloading_backend": "native",
-    "kv_offloading_size": "None",
-    "kv_sharing_fast_prefill": "False",
-    "mamba_block_size": "None",
-    "mamba_cache_dtype": "auto",
-    "mamba_cache_mode": "none",
-    "mamba_page_size_padded": "None",
-    "mamba_ssm_cache_dtype": "auto",
-    "num_cpu_blocks": "None",
-    "num_gpu_blocks": "None",
-    "num_gpu_blocks_override": "None",
-    "prefix_cache_retention_interval": "0",
-    "prefix_caching_hash_algo": "sha256",
-    "prefix_match_unit": "None",
-    "replayssm_buffer_len": "16",
-    "simple_cpu_offload_num_blocks": "None",
-    "skip_page_size_padded": "None",
-    "sliding_window": "None",
-    "swa_bounded_replay": "True",
-    "use_kda_recoverssm": "False",
-    "use_replayssm": "False",
-    "user_specified_block_size": "False",
-}
 
 STREAM_LAG = Family(
     "vllm_mock:stream_lag_seconds",

@@ -14,18 +14,17 @@ from prometheus_client.core import Metric
 
 from vllm_mock.engine import RequestHandle
 from vllm_mock.metrics.accumulators import Histogram, Value, WorstOf
+from vllm_mock.metrics.cache_config import CACHE_CONFIG, cache_config_series
 from vllm_mock.metrics.catalogue import (
     BUCKETS,
-    CACHE_CONFIG_INFO,
-    CACHE_CONFIG_LABELS,
     STREAM_LAG,
     VLLM_FAMILIES,
-    Family,
     request_token_buckets,
 )
 from vllm_mock.metrics.families import HistogramSeries, MetricSource, ValueSeries, created_series_wanted
 from vllm_mock.metrics.http import HttpMetrics
 from vllm_mock.metrics.traffic import Traffic
+from vllm_mock.settings import Settings
 
 LAG_WINDOW_SECONDS = 10
 
@@ -49,17 +48,18 @@ class Metrics:
     takes how late a token was sent; `http` counts requests by route.
     """
 
-    def __init__(self, settings, rank: int = 0) -> None:
+    def __init__(self, settings: Settings, rank: int = 0) -> None:
         """`rank` is the data-parallel rank, vLLM's label `engine`."""
         labels = {"model_name": settings.served_model_name[0], "engine": str(rank)}
         buckets = BUCKETS | {"request_tokens": request_token_buckets(settings.max_model_len)}
+        buckets |= {group: tuple(bounds) for group, bounds in settings.custom_histogram_buckets.items()}
         self._series: dict[str, ValueSeries | HistogramSeries] = {}
         for family in (*VLLM_FAMILIES, STREAM_LAG):
             if family.type == "histogram":
                 self._series[family.name] = HistogramSeries(family, labels, buckets[family.buckets])
             else:
                 self._series[family.name] = ValueSeries(family, labels)
-        self._add_cache_config(settings, labels)
+        self._series[CACHE_CONFIG] = cache_config_series(settings, labels["engine"])
         self.value("vllm:engine_sleep_state", "awake").value = 1
         self._traffic = Traffic(self.value, self.histogram, settings.enable_prefix_caching)
         self.scheduled = self._traffic.scheduled
@@ -118,18 +118,3 @@ class Metrics:
         self.value("vllm:num_requests_waiting").value = waiting
         self.value("vllm:num_requests_waiting_by_reason", "capacity").value = waiting
         self.value("vllm:kv_cache_usage_perc").value = engine.kv_cache_usage
-
-    def _add_cache_config(self, settings, labels: dict[str, str]) -> None:
-        config = CACHE_CONFIG_LABELS | {
-            "block_size": str(settings.block_size),
-            "enable_prefix_caching": str(settings.enable_prefix_caching),
-            "num_gpu_blocks": str(settings.num_gpu_blocks),
-        }
-        family = Family(
-            CACHE_CONFIG_INFO.name,
-            "gauge",
-            CACHE_CONFIG_INFO.help,
-            labels=(*CACHE_CONFIG_INFO.labels, *config),
-        )
-        self._series[family.name] = ValueSeries(family, labels | config)
-        self.value(family.name).value = 1

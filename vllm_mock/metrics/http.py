@@ -11,9 +11,7 @@ from vllm_mock.metrics.families import Labels, add_histogram, bucket_labels, cre
 
 # Looked for anywhere in the route, so that /v1/load_lora_adapter is left out as well.
 EXCLUDED_HANDLERS = re.compile("/metrics|/health|/load|/ping|/version|/server_info")
-FINE_SECONDS = (
-    *(0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 7.5, 10, 30, 60),
-)
+FINE_SECONDS = (*(0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 7.5, 10, 30, 60),)
 COARSE_SECONDS = (0.1, 0.5, 1)
 
 
@@ -33,9 +31,7 @@ class _Route:
 
     __slots__ = ("duration", "request_size", "requests", "response_size")
 
-    def __init__(
-        self, requests: Value, request_size: _Summary, response_size: _Summary, duration: Histogram
-    ) -> None:
+    def __init__(self, requests: Value, request_size: _Summary, response_size: _Summary, duration: Histogram) -> None:
         self.requests = requests
         self.request_size = request_size
         self.response_size = response_size
@@ -93,20 +89,14 @@ class HttpMetrics:
             created = created_series_wanted()
             yield from (
                 self._requests_metric(created),
-                _sizes_metric(
-                    "http_request_size_bytes", "Content length of requests.", self._request_sizes, created
-                ),
-                _sizes_metric(
-                    "http_response_size_bytes", "Content length of answers.", self._response_sizes, created
-                ),
+                _sizes_metric("http_request_size_bytes", "Content length of requests.", self._request_sizes, created),
+                _sizes_metric("http_response_size_bytes", "Content length of answers.", self._response_sizes, created),
                 self._fine_metric(created),
                 self._durations_metric(created),
             )
 
     def _requests_metric(self, created: bool) -> Metric:
-        metric = Metric(
-            "http_requests", "Requests answered, by route, method and class of status.", "counter"
-        )
+        metric = Metric("http_requests", "Requests answered, by route, method and class of status.", "counter")
         for (handler, method, status), value in self._requests.items():
             labels = {"handler": handler, "method": method, "status": status}
             metric.add_sample("http_requests_total", labels, value.value)

@@ -13,9 +13,7 @@ class Traffic:
     in bulk: at each scrape (`progress`), and when the request ends.
     """
 
-    def __init__(
-        self, value: Callable[..., Value], histogram: Callable[[str], Histogram], caching: bool
-    ) -> None:
+    def __init__(self, value: Callable[..., Value], histogram: Callable[[str], Histogram], caching: bool) -> None:
         """`value` and `histogram` find a series by family name; `caching`: there is a prefix cache."""
         self._caching = caching
         self._running = 0
