@@ -19,13 +19,21 @@ backlog = 4096
 keepalive = 5
 # A gateway may add long headers; vLLM's own limits are 4 MiB of headers in 256 fields.
 limit_request_line = 65_536
-limit_request_fields = 256
+limit_request_fields = _settings.h11_max_header_count
 limit_request_field_size = 65_536
 graceful_timeout = int(_settings.shutdown_timeout) + 5
 preload_app = False
 control_socket_disable = True
 proc_name = "vllm-mock"
-loglevel = "warning"
+# The one line of start-up says what gunicorn's information would.
+loglevel = {"trace": "debug", "info": "warning"}.get(_settings.uvicorn_log_level, _settings.uvicorn_log_level)
 errorlog = "-"
 logger_class = "vllm_mock.serving.access_log.Logger"
 accesslog = "-" if _settings.enable_access_log else None
+
+if _settings.ssl_certfile:
+    certfile = _settings.ssl_certfile
+    keyfile = _settings.ssl_keyfile
+    ca_certs = _settings.ssl_ca_certs
+    cert_reqs = _settings.ssl_cert_reqs
+    ciphers = _settings.ssl_ciphers

@@ -14,6 +14,8 @@ MAX_SLEEP_SECONDS = 0.25
 # How often a stream of several choices looks for one that left the waiting queue.
 POLL_SECONDS = 0.01
 
+NEVER = float("inf")
+
 RecordLag = Callable[[float], None]
 
 
@@ -30,13 +32,23 @@ def sleep_until(due: float, handle: RequestHandle) -> float:
     return now
 
 
-def paced(handle: RequestHandle, record_lag: RecordLag) -> Iterator[tuple[int, int]]:
-    """Yields (start, end) token positions of one sequence as they fall due; ends early when aborted."""
+def paced(handle: RequestHandle, record_lag: RecordLag, idle: float = NEVER) -> Iterator[tuple[int, int]]:
+    """Yields (start, end) token positions of one sequence as they fall due; ends early when aborted.
+
+    Whenever nothing came for `idle` seconds, it yields an empty range.
+    """
     sent = 0
+    if idle < NEVER:
+        yield from ((sent, sent) for _ in _idle_while_queued(handle, idle))
     while (timing := handle.next_timing()) is not None:
         taken = 0
         while taken < timing.count:
             due = timing.due + taken * timing.interval
+            if due - time.monotonic() > idle:
+                sleep_until(time.monotonic() + idle, handle)
+                if not handle.aborted:
+                    yield sent, sent
+                    continue
             now = sleep_until(due, handle)
             if handle.aborted:
                 return
@@ -45,6 +57,16 @@ def paced(handle: RequestHandle, record_lag: RecordLag) -> Iterator[tuple[int, i
             yield sent, sent + fresh
             sent += fresh
             taken += fresh
+
+
+def _idle_while_queued(handle: RequestHandle, idle: float) -> Iterator[None]:
+    """Yields every `idle` seconds for as long as the request waits in the queue."""
+    quiet_since = time.monotonic()
+    while handle.timeline is None and not handle.aborted:
+        time.sleep(POLL_SECONDS)
+        if time.monotonic() - quiet_since >= idle:
+            quiet_since = time.monotonic()
+            yield
 
 
 def _due_by(timing: TokenTiming, now: float) -> int:
@@ -85,8 +107,15 @@ class _Cursor:
         return self.timing is not None
 
 
-def paced_together(handles: Sequence[RequestHandle], record_lag: RecordLag) -> Iterator[list[tuple[int, int]]]:
-    """Yields waves of (choice, token position), in the order of their deadlines, as they fall due."""
+def paced_together(
+    handles: Sequence[RequestHandle], record_lag: RecordLag, idle: float = NEVER
+) -> Iterator[list[tuple[int, int]]]:
+    """Yields waves of (choice, token position), in the order of their deadlines, as they fall due.
+
+    Whenever nothing came for `idle` seconds, it yields an empty wave.
+    """
+    if idle < NEVER:
+        yield from ([] for _ in _idle_while_queued(handles[0], idle))
     cursors = [_Cursor(choice, handle) for choice, handle in enumerate(handles)]
     while cursors:
         started = [cursor for cursor in cursors if cursor.timing is not None or not cursor.waits]
@@ -100,15 +129,16 @@ def paced_together(handles: Sequence[RequestHandle], record_lag: RecordLag) -> I
         if not live:
             continue
         earliest = min(live, key=lambda cursor: cursor.due)
-        due = earliest.due
-        if len(live) < len(cursors):
-            due = min(due, time.monotonic() + POLL_SECONDS)
+        pending = len(live) < len(cursors)
+        due = min(earliest.due, time.monotonic() + (POLL_SECONDS if pending else idle))
+        planned = earliest.due
         now = sleep_until(due, earliest.handle)
         if earliest.handle.aborted:
             return
         wave = _take_due(live, now)
         if wave:
-            record_lag(now - earliest.due)
+            record_lag(now - planned)
+        if wave or not pending:
             yield wave
 
 

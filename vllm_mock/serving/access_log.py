@@ -2,6 +2,8 @@
 
 from gunicorn.glogging import Logger as GunicornLogger
 
+from vllm_mock.serving.arguments import process_settings
+
 QUIET_PATHS = frozenset(("/health", "/ready", "/ping", "/metrics"))
 
 
@@ -9,5 +11,6 @@ class Logger(GunicornLogger):
     """Writes an access line per request, except for probes and scrapes."""
 
     def access(self, resp, req, environ, request_time) -> None:
-        if environ.get("PATH_INFO") not in QUIET_PATHS:
+        path = environ.get("PATH_INFO")
+        if path not in QUIET_PATHS and path not in process_settings().disable_access_log_for_endpoints:
             super().access(resp, req, environ, request_time)

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 
-from vllm_mock.serving import bad_requests
+from vllm_mock.serving import http_dialect
 from vllm_mock.serving.arguments import process_settings
 from vllm_mock.serving.banner import print_banner
 
@@ -60,8 +60,8 @@ def _lifecycle(worker):
 
 
 def post_worker_init(worker) -> None:
-    """Replace gunicorn's error page, and the worker's SIGTERM by a drain that answers probes with 503 meanwhile."""
-    bad_requests.install()
+    """Speak HTTP as uvicorn, and replace the worker's SIGTERM by a drain that answers probes with 503 meanwhile."""
+    http_dialect.install()
     services = worker.wsgi.services
     settings = services.settings
     started: list[int] = []

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from vllm_mock.engine import EngineRequest, NeverFits, QueueFull, RequestHandle
 from vllm_mock.generation import ChoicePlan, SamplingSpec
 from vllm_mock.protocol.errors import ApiError
-from vllm_mock.routes.pacing import paced, paced_together, wait_for_all
+from vllm_mock.protocol.sse import KEEP_ALIVE
+from vllm_mock.routes.pacing import NEVER, paced, paced_together, wait_for_all
 
 if TYPE_CHECKING:
     from vllm_mock.services import Services
@@ -111,12 +112,14 @@ def stream(
         # Sends the headers now: vLLM, too, answers 200 before the first token.
         yield b""
         record_lag = services.metrics.record_lag
+        idle = services.settings.sse_keep_alive_interval or NEVER
         if len(handles) == 1:
-            for start_position, end_position in paced(handles[0], record_lag):
-                yield render(0, start_position, end_position)
+            for first, end in paced(handles[0], record_lag, idle):
+                yield render(0, first, end) if first < end else KEEP_ALIVE
         else:
-            for wave in paced_together(handles, record_lag):
-                yield b"".join([render(choice, position, position + 1) for choice, position in wave])
+            for wave in paced_together(handles, record_lag, idle):
+                chunks = [render(choice, position, position + 1) for choice, position in wave]
+                yield b"".join(chunks) if chunks else KEEP_ALIVE
         complete = not any(handle.aborted for handle in handles)
         if not complete:
             # The client must see a broken stream, not one that ended well.

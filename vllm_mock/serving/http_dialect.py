@@ -1,19 +1,22 @@
-"""The answer to bytes that are no HTTP request: short plain text as uvicorn's, never gunicorn's HTML page."""
+"""Where gunicorn's HTTP would betray that it is not uvicorn: the Server header, and the page for broken requests."""
 
 from typing import Any
 
 from gunicorn import util
+from gunicorn.http import wsgi
 
+SERVER = "uvicorn"
 BODY = b"Invalid HTTP request received."
 
 
 def install() -> None:
-    """Replace gunicorn's error page in this process, whatever its worker class."""
+    """Speak as uvicorn does in this process, whatever gunicorn's worker class."""
+    wsgi.SERVER = SERVER
     util.write_error = write_error
 
 
 def write_error(sock: Any, status: int, reason: str, message: str) -> None:
-    """Answer and leave the closing to the worker; `message`, the parser's complaint, is logged by gunicorn."""
+    """Short plain text, never HTML; gunicorn has logged `message`, the parser's complaint, and will close."""
     head = (
         f"HTTP/1.1 {status} {reason}\r\n"
         "content-type: text/plain; charset=utf-8\r\n"
