@@ -1,5 +1,6 @@
 """The WSGI application: `gunicorn wsgi:app`; flags come from the environment variable VLLM_MOCK_ARGS."""
 
-from vllm_mock.serving.worker import worker_app
+from vllm_mock.serving.arguments import process_settings
+from vllm_mock.serving.worker import WorkerApp
 
-app = worker_app()
+app = WorkerApp(process_settings())

@@ -11,8 +11,8 @@ from werkzeug.routing import BaseConverter, Rule
 from vllm_mock.lifecycle import Lifecycle
 from vllm_mock.routes import http
 from vllm_mock.routes.health import health_blueprint
-from vllm_mock.routes.openai import openai_blueprint
-from vllm_mock.routes.vllm import vllm_blueprint
+from vllm_mock.routes.openai.blueprint import openai_blueprint
+from vllm_mock.routes.vllm.blueprint import vllm_blueprint
 from vllm_mock.services import Services, build_services
 from vllm_mock.settings import Settings
 

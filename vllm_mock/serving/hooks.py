@@ -49,25 +49,20 @@ def _second_signal_kills(server) -> None:
 
 def pre_request(worker, req) -> None:
     """While draining, a kept-alive connection is closed after its next answer."""
-    lifecycle = _lifecycle(worker)
-    if lifecycle is not None and lifecycle.draining:
+    if worker.wsgi.draining:
         req.force_close()
-
-
-def _lifecycle(worker):
-    app = getattr(worker, "wsgi", None)
-    return app.services.lifecycle if app is not None else None
 
 
 def post_worker_init(worker) -> None:
     """Speak HTTP as uvicorn, and replace the worker's SIGTERM by a drain that answers probes with 503 meanwhile."""
     http_dialect.install()
-    services = worker.wsgi.services
-    settings = services.settings
+    app = worker.wsgi
+    timeout = process_settings().shutdown_timeout
     started: list[int] = []
 
     def drain() -> None:
-        services.lifecycle.drain(settings.shutdown_timeout, services.engine.abort_all)
+        services = app.services
+        services.lifecycle.drain(timeout, services.engine.abort_all)
         os.kill(os.getpid(), signal.SIGQUIT)
 
     def handle(signum, frame) -> None:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from vllm_mock.generation import SamplingSpec
 from vllm_mock.protocol.errors import ApiError
-from vllm_mock.protocol.parsing import parse_request
 from vllm_mock.routes.openai.runs import Prompt
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ class PreparedChat:
 def prepare_chat(services: "Services", raw: bytes, content_type: str | None) -> PreparedChat:
     """Validate, render and tokenize; raises ApiError as vLLM would, in its order."""
     from vllm_mock.protocol.chat import ChatCompletionRequest
+    from vllm_mock.protocol.parsing import parse_request
 
     body = parse_request(raw, content_type, ChatCompletionRequest)
     model = resolve_model(services, body.model)
@@ -99,6 +99,7 @@ class PreparedCompletion:
 def prepare_completion(services: "Services", raw: bytes, content_type: str | None) -> PreparedCompletion:
     """Validate and tokenize; raises ApiError as vLLM would, in its order."""
     from vllm_mock.protocol.completions import CompletionRequest
+    from vllm_mock.protocol.parsing import parse_request
 
     body = parse_request(raw, content_type, CompletionRequest)
     model = resolve_model(services, body.model)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, request
 
 from vllm_mock.protocol.json_text import compact
-from vllm_mock.protocol.parsing import parse_request
 from vllm_mock.routes.openai.prepare import resolve_model
 from vllm_mock.routes.replies import json_reply
 
@@ -18,6 +17,7 @@ def register(blueprint: Blueprint, services: "Services") -> None:
     tokenizer = services.tokenizer
 
     def tokenize() -> Response:
+        from vllm_mock.protocol.parsing import parse_request
         from vllm_mock.protocol.tokenize import TokenizeCompletionRequest, TokenizeRequest
 
         body = parse_request(request.get_data(cache=False), request.headers.get("Content-Type"), TokenizeRequest)
@@ -39,6 +39,7 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         )
 
     def detokenize() -> Response:
+        from vllm_mock.protocol.parsing import parse_request
         from vllm_mock.protocol.tokenize import DetokenizeRequest
 
         body = parse_request(request.get_data(cache=False), request.headers.get("Content-Type"), DetokenizeRequest)
