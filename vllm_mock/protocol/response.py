@@ -21,7 +21,7 @@ class Choice:
 
 @dataclass(slots=True)
 class Envelope:
-    """What a whole answer says about itself. `prompt_*` are JSON text, used by chat alone."""
+    """What a whole answer says about itself. `prompt_*` (used by chat alone) and `metrics` are JSON text."""
 
     response_id: str
     created: int
@@ -31,6 +31,7 @@ class Envelope:
     prompt_logprobs: str = "null"
     prompt_token_ids: str = "null"
     prompt_text: str = "null"
+    metrics: str = "null"
 
     def head(self, object_name: str) -> str:
         return (
@@ -42,8 +43,8 @@ class Envelope:
         fingerprint = "null" if self.fingerprint is None else quote(self.fingerprint)
         return f'],"service_tier":null,"system_fingerprint":{fingerprint},"usage":{self.usage.body()}'
 
-
-_TAIL = '"kv_transfer_params":null,"ec_transfer_params":null,"metrics":null}'
+    def tail(self) -> str:
+        return f'"kv_transfer_params":null,"ec_transfer_params":null,"metrics":{self.metrics}}}'
 
 
 def chat_completion(envelope: Envelope, role: str, choices: list[Choice]) -> bytes:
@@ -52,7 +53,7 @@ def chat_completion(envelope: Envelope, role: str, choices: list[Choice]) -> byt
     return to_bytes(
         f"{envelope.head('chat.completion')}{rendered}{envelope.middle()},"
         f'"prompt_logprobs":{envelope.prompt_logprobs},"prompt_token_ids":{envelope.prompt_token_ids},'
-        f'"prompt_text":{envelope.prompt_text},{_TAIL}'
+        f'"prompt_text":{envelope.prompt_text},{envelope.tail()}'
     )
 
 
@@ -69,7 +70,7 @@ def _chat_choice(index: int, role: str, choice: Choice) -> str:
 def text_completion(envelope: Envelope, choices: list[Choice]) -> bytes:
     """The body of a text completion."""
     rendered = ",".join(_completion_choice(index, choice) for index, choice in enumerate(choices))
-    return to_bytes(f"{envelope.head('text_completion')}{rendered}{envelope.middle()},{_TAIL}")
+    return to_bytes(f"{envelope.head('text_completion')}{rendered}{envelope.middle()},{envelope.tail()}")
 
 
 def _completion_choice(index: int, choice: Choice) -> str:

@@ -46,16 +46,17 @@ class ChunkWriter:
             f'data: {{"id":{quote(options.response_id)},"object":"{self.object_name}",'
             f'"created":{options.created},"model":{quote(options.model)},"choices":['
         )
-        fingerprint = "null" if options.fingerprint is None else quote(options.fingerprint)
-        self.fingerprint = f'"system_fingerprint":{fingerprint}'
+        # With its leading comma; vLLM leaves the key out when --fingerprint-mode is none.
+        self.fingerprint = "" if options.fingerprint is None else f',"system_fingerprint":{quote(options.fingerprint)}'
 
     def running_usage(self, prompt_tokens: int, completion_tokens: int) -> str:
         """The `usage` of a chunk under continuous_usage_stats, with its leading comma; else empty."""
         raise NotImplementedError
 
-    def usage(self, usage: Usage) -> bytes:
-        """The chunk that carries the whole usage and no choice."""
-        return to_bytes(f'{self.head}],"usage":{usage.final_chunk()},{self.fingerprint}}}\n\n')
+    def usage(self, usage: Usage, metrics: str | None = None) -> bytes:
+        """The chunk that carries the whole usage and no choice; `metrics` is JSON text."""
+        told = "" if metrics is None else f',"metrics":{metrics}'
+        return to_bytes(f'{self.head}],"usage":{usage.final_chunk()}{self.fingerprint}{told}}}\n\n')
 
 
 class ChatChunks(ChunkWriter):
@@ -109,7 +110,7 @@ class ChatChunks(ChunkWriter):
         completion_tokens: int,
     ) -> str:
         """The last chunk of a choice, with whatever text its last token brings."""
-        fingerprint = "" if self.options.include_usage else f",{self.fingerprint}"
+        fingerprint = "" if self.options.include_usage else self.fingerprint
         return (
             f'{self.head}{{"index":{index},"delta":{{"content":{quote(token.text)}}},'
             f'"logprobs":{token.logprobs},"finish_reason":"{finish_reason}",'
@@ -151,7 +152,7 @@ class CompletionChunks(ChunkWriter):
         """Any chunk of a choice; with `finish_reason` it is the last one."""
         fingerprint = ""
         if finish_reason is not None and not self.options.include_usage:
-            fingerprint = f",{self.fingerprint}"
+            fingerprint = self.fingerprint
         return (
             f'{self.head}{{"index":{index},"text":{quote(token.text)},"logprobs":{token.logprobs},'
             f'"finish_reason":{compact(finish_reason)},"stop_reason":{compact(stop_reason)},'

@@ -21,6 +21,7 @@ class AnswerOptions:
     return_token_ids: bool = False
     return_prompt_text: bool = False
     prompt_tokens_details: bool = False
+    request_metrics: bool = False
     stream_interval: int = 1
 
     @property
@@ -71,6 +72,7 @@ def answer_options(services: "Services", body: Any) -> AnswerOptions:
         return_token_ids=bool(body.return_token_ids),
         return_prompt_text=bool(getattr(body, "return_prompt_text", False)),
         prompt_tokens_details=settings.enable_prompt_tokens_details,
+        request_metrics=settings.enable_per_request_metrics,
         stream_interval=body.stream_interval or settings.stream_interval,
     )
 

@@ -13,6 +13,7 @@ from vllm_mock.routes.openai import headers
 from vllm_mock.routes.openai.answer import AnswerOptions, answer_options, final_usage, stream_options
 from vllm_mock.routes.openai.chat_stream import ChatStream
 from vllm_mock.routes.openai.prepare import PreparedChat, prepare_chat
+from vllm_mock.routes.openai.request_metrics import whole_answer_metrics
 from vllm_mock.routes.openai.runs import Run, Scheduling, collect, start, stream
 from vllm_mock.routes.replies import json_reply, stream_reply
 
@@ -63,6 +64,7 @@ def _whole(
         envelope.prompt_token_ids = json_ids(prompt.token_ids)
     if options.return_prompt_text and prompt.text is not None:
         envelope.prompt_text = quote(prompt.text)
+    envelope.metrics = whole_answer_metrics(runs, services.settings.enable_per_request_metrics)
     response = json_reply(chat_completion(envelope, chat.role, choices))
     report = headers.load_report(services)
     if report is not None:

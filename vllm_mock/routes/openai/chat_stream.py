@@ -1,13 +1,12 @@
 """Renders a streamed chat completion from planned tokens."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vllm_mock.protocol.json_text import compact, quote, to_bytes
 from vllm_mock.protocol.logprobs import chat_logprobs
 from vllm_mock.protocol.sse import DONE, ChatChunks, Token, json_ids
-from vllm_mock.protocol.usage import Usage
 from vllm_mock.routes.openai.answer import AnswerOptions, final_usage, flush_positions
+from vllm_mock.routes.openai.request_metrics import usage_chunk_metrics
 from vllm_mock.routes.openai.runs import Run
 
 if TYPE_CHECKING:
@@ -17,9 +16,7 @@ if TYPE_CHECKING:
 class ChatStream:
     """The chunks of one chat stream; positions of each choice must come in order."""
 
-    def __init__(
-        self, runs: Sequence[Run], options: AnswerOptions, stream: "StreamOptions", role: str, echo: str
-    ) -> None:
+    def __init__(self, runs: list[Run], options: AnswerOptions, stream: "StreamOptions", role: str, echo: str) -> None:
         self._runs = runs
         self._options = options
         self._chunks = ChatChunks(stream)
@@ -79,5 +76,6 @@ class ChatStream:
         """The usage chunk, if asked for, and the end of the stream."""
         if not self._chunks.options.include_usage:
             return DONE
-        usage: Usage = final_usage(self._runs, self._options, chat=True)
-        return self._chunks.usage(usage) + DONE
+        usage = final_usage(self._runs, self._options, chat=True)
+        metrics = usage_chunk_metrics(self._runs, self._options.request_metrics)
+        return self._chunks.usage(usage, metrics) + DONE

@@ -6,6 +6,7 @@ from vllm_mock.protocol.json_text import quote, to_bytes
 from vllm_mock.protocol.sse import DONE, CompletionChunks, StreamOptions, Token, json_ids
 from vllm_mock.routes.openai.answer import AnswerOptions, final_usage, flush_positions
 from vllm_mock.routes.openai.completion_choice import CompletionEcho
+from vllm_mock.routes.openai.request_metrics import usage_chunk_metrics
 from vllm_mock.routes.openai.runs import Run
 
 
@@ -14,7 +15,7 @@ class CompletionStream:
 
     def __init__(
         self,
-        runs: Sequence[Run],
+        runs: list[Run],
         echoes: Sequence[CompletionEcho],
         options: AnswerOptions,
         stream: StreamOptions,
@@ -74,4 +75,6 @@ class CompletionStream:
         """The usage chunk, if asked for, and the end of the stream."""
         if not self._chunks.options.include_usage:
             return DONE
-        return self._chunks.usage(final_usage(self._runs, self._options, chat=False)) + DONE
+        usage = final_usage(self._runs, self._options, chat=False)
+        metrics = usage_chunk_metrics(self._runs, self._options.request_metrics)
+        return self._chunks.usage(usage, metrics) + DONE

@@ -14,6 +14,7 @@ from vllm_mock.routes.openai.answer import AnswerOptions, answer_options, final_
 from vllm_mock.routes.openai.completion_choice import CompletionEcho
 from vllm_mock.routes.openai.completion_stream import CompletionStream
 from vllm_mock.routes.openai.prepare import PreparedCompletion, prepare_completion
+from vllm_mock.routes.openai.request_metrics import whole_answer_metrics
 from vllm_mock.routes.openai.runs import Run, Scheduling, collect, start, stream
 from vllm_mock.routes.replies import json_reply, stream_reply
 
@@ -94,6 +95,7 @@ def _whole(
     envelope = Envelope(
         response_id, created, completion.model, services.fingerprint, final_usage(runs, options, chat=False)
     )
+    envelope.metrics = whole_answer_metrics(runs, services.settings.enable_per_request_metrics)
     response = json_reply(text_completion(envelope, choices))
     report = headers.load_report(services)
     if report is not None:
