@@ -1,0 +1,571 @@
+#!/usr/bin/env python3
+"""Check the vLLM-specific endpoints and the raw HTTP behaviour of a running server with requests.
+
+    python test_vllm_endpoints.py [--base-url http://localhost:8000] [--api-key KEY] [--model NAME]
+
+One line per check, then "N passed, N failed". Exit code 0: all passed; 1: a check failed; 2: the checks
+could not begin (no server, a refused key, requests not installed). Works for this mock and for a real
+`vllm serve` alike; what only one of them has is a note, not a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+try:
+    import requests
+except ImportError as error:
+    # Not fatal here: main() says it in one line, and a test runner may import this file.
+    requests = None  # type: ignore[assignment]
+    SDK_PROBLEM = str(error)
+
+try:
+    from prometheus_client.parser import text_string_to_metric_families
+except ImportError:
+    text_string_to_metric_families = None  # type: ignore[assignment]
+
+TIMEOUT_SECONDS = 60.0
+QUESTION: list[Any] = [{"role": "user", "content": "Say this is a test!"}]
+
+
+@dataclass
+class Target:
+    """The server under test."""
+
+    base_url: str
+    api_key: str
+    # The model to ask for, and the one that labels the metrics: the first of /v1/models.
+    model: str
+    base_model: str
+
+    def call(self, method: str, path: str, key: str | None = None, **options: Any) -> requests.Response:
+        """One request with the API key, or with another one; redirects are not followed."""
+        authorization = f"Bearer {self.api_key if key is None else key}"
+
+        def sign(request: requests.PreparedRequest) -> requests.PreparedRequest:
+            # As an auth hook, so that a ~/.netrc entry does not replace the key.
+            if authorization != "Bearer ":
+                request.headers["Authorization"] = authorization
+            return request
+
+        options = {"timeout": TIMEOUT_SECONDS, "allow_redirects": False, "auth": sign, **options}
+        return requests.request(method, self.base_url + path, **options)
+
+    def get(self, path: str) -> requests.Response:
+        return self.call("GET", path)
+
+    def post(self, path: str, body: Any) -> requests.Response:
+        return self.call("POST", path, json=body)
+
+    def chat(self, **parameters: Any) -> requests.Response:
+        """A chat completion of at most 8 tokens unless told otherwise."""
+        body = {"model": self.model, "messages": QUESTION, "max_tokens": 8, **parameters}
+        return self.post("/v1/chat/completions", body)
+
+
+# ---- The runner -------------------------------------------------------------------------------------------
+
+
+class NotOffered(Exception):
+    """This server has no such thing, and need not: a note, neither passed nor failed."""
+
+
+CHECKS: list[tuple[str, Callable[[Target], Any]]] = []
+
+
+def check(title: str) -> Callable[[Callable[[Target], Any]], Callable[[Target], Any]]:
+    """Register a check. It passes unless it raises; a string that it returns is a remark."""
+
+    def register(function: Callable[[Target], Any]) -> Callable[[Target], Any]:
+        CHECKS.append((title, function))
+        return function
+
+    return register
+
+
+def expect(condition: Any, reason: str) -> None:
+    if not condition:
+        raise AssertionError(reason)
+
+
+def equal(actual: Any, expected: Any, what: str) -> None:
+    expect(actual == expected, f"{what} is {actual!r}, expected {expected!r}")
+
+
+def run_checks(target: Target) -> int:
+    """Run all checks, print a line for each and the summary; returns the exit code, 0 or 1."""
+    passed = failed = 0
+    for title, function in CHECKS:
+        try:
+            remark = function(target)
+        except NotOffered as why:
+            print(f"note  {title}: {why}", flush=True)
+        except Exception as error:
+            failed += 1
+            kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
+            print(f"FAIL  {title}: {kind}{' '.join(str(error).split())[:300]}", flush=True)
+        else:
+            passed += 1
+            print(f"ok    {title}" + (f" ({remark})" if remark else ""), flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+# ---- What several checks need -----------------------------------------------------------------------------
+
+
+def good(response: requests.Response) -> Any:
+    """The JSON body of a 200 answer."""
+    equal(response.status_code, 200, f"the status ({response.text[:150]})")
+    equal(media_type(response), "application/json", "content-type")
+    return response.json()
+
+
+def media_type(response: requests.Response) -> str:
+    return response.headers.get("content-type", "").split(";")[0]
+
+
+def check_error(response: requests.Response, status: int, kind: str, param: str | None = None) -> str:
+    """vLLM's error object: message, type, param and code, the latter equal to the status."""
+    equal(response.status_code, status, f"the status ({response.text[:150]})")
+    equal(media_type(response), "application/json", "content-type")
+    error = response.json().get("error")
+    expect(isinstance(error, dict), f"the body has no error object: {response.text[:150]}")
+    equal(sorted(error), ["code", "message", "param", "type"], "the keys of the error")
+    expect(error["message"], "the message is empty")
+    equal((error["type"], error["code"]), (kind, status), "type and code")
+    if param is not None:
+        equal(error["param"], param, "param")
+    return " ".join(error["message"].split())[:80]
+
+
+# ---- Health and information -------------------------------------------------------------------------------
+
+
+@check("GET /health is 200 with an empty body")
+def health(target: Target) -> None:
+    response = target.get("/health")
+    equal((response.status_code, response.text), (200, ""), "status and body")
+
+
+@check("GET /ready is 200 and ready")
+def ready(target: Target) -> None:
+    response = target.get("/ready")
+    if response.status_code == 404:
+        raise NotOffered("not offered here (a real vLLM has no /ready)")
+    equal(good(response), {"status": "ready"}, "the body")
+
+
+@check("GET and POST /ping are 200 with an empty body")
+def ping(target: Target) -> None:
+    for method in ("GET", "POST"):
+        response = target.call(method, "/ping")
+        equal((response.status_code, response.text), (200, ""), f"status and body of {method}")
+
+
+@check("GET /version names the version")
+def version(target: Target) -> str:
+    body = good(target.get("/version"))
+    equal(list(body), ["version"], "the keys")
+    expect(re.match(r"\d+\.\d+", body["version"]), f"version is {body['version']!r}")
+    return body["version"]
+
+
+@check("GET /load tells the server load as an integer")
+def load(target: Target) -> None:
+    body = good(target.get("/load"))
+    expect(type(body.get("server_load")) is int, f"the body is {body}")
+
+
+@check("GET /v1/models: vLLM's model cards")
+def models(target: Target) -> str:
+    body = good(target.get("/v1/models"))
+    equal(body["object"], "list", "object")
+    for card in body["data"]:
+        missing = {"id", "object", "created", "owned_by", "root", "parent", "max_model_len", "permission"} - {*card}
+        expect(not missing, f"the card of {card.get('id')!r} lacks {sorted(missing)}")
+    return ", ".join(card["id"] for card in body["data"])
+
+
+# ---- Tokens -----------------------------------------------------------------------------------------------
+
+
+def tokenize(target: Target, **body: Any) -> Any:
+    answer = good(target.post("/tokenize", {"model": target.model, **body}))
+    equal(list(answer), ["count", "max_model_len", "tokens", "token_strs"], "the keys of /tokenize")
+    equal(answer["count"], len(answer["tokens"]), "count")
+    return answer
+
+
+@check("/tokenize and /detokenize: text comes back unchanged")
+def round_trip(target: Target) -> str:
+    remarks = []
+    for text in ("Hello world", "Grüße, 世界 🚀\n\tend"):
+        tokens = tokenize(target, prompt=text, add_special_tokens=False)["tokens"]
+        expect(tokens, f"no tokens for {text!r}")
+        answer = good(target.post("/detokenize", {"model": target.model, "tokens": tokens}))
+        equal(answer, {"prompt": text}, "the body of /detokenize")
+        remarks.append(f"{len(text)} characters = {len(tokens)} tokens")
+    return ", ".join(remarks)
+
+
+@check("/tokenize: the empty prompt is answered, with no tokens of its own")
+def tokenize_empty(target: Target) -> None:
+    equal(tokenize(target, prompt="", add_special_tokens=False)["tokens"], [], "tokens")
+    tokenize(target, prompt="")
+
+
+@check("/tokenize: messages have as many tokens as the chat's prompt")
+def tokenize_messages(target: Target) -> str:
+    count = tokenize(target, messages=QUESTION)["count"]
+    equal(count, good(target.chat(max_tokens=1))["usage"]["prompt_tokens"], "count")
+    without = tokenize(target, messages=QUESTION, add_generation_prompt=False)["count"]
+    expect(0 < without <= count, f"{without} tokens without the generation prompt, {count} with it")
+    return f"{count} tokens"
+
+
+@check("/tokenize: return_token_strs names each token")
+def tokenize_strings(target: Target) -> None:
+    equal(tokenize(target, prompt="Hello")["token_strs"], None, "token_strs unless asked for")
+    answer = tokenize(target, prompt="Hello", return_token_strs=True)
+    equal(len(answer["token_strs"]), answer["count"], "the number of token_strs")
+
+
+@check("/detokenize: no tokens are the empty text")
+def detokenize_empty(target: Target) -> None:
+    equal(good(target.post("/detokenize", {"tokens": []})), {"prompt": ""}, "the body")
+
+
+@check("/tokenize and /detokenize refuse what they cannot read")
+def tokenize_errors(target: Target) -> None:
+    check_error(target.post("/tokenize", {"model": target.model}), 400, "Bad Request")
+    check_error(target.post("/detokenize", {"tokens": [-1]}), 400, "Bad Request", "body.tokens.0")
+    check_error(target.post("/tokenize", {"model": "nope", "prompt": "x"}), 404, "NotFoundError", "model")
+
+
+# ---- Errors -----------------------------------------------------------------------------------------------
+
+
+@check("errors: an unknown route is 404 in JSON")
+def unknown_route(target: Target) -> None:
+    for path in ("/no-such-route", "/v1/no-such-route"):
+        response = target.get(path)
+        equal((response.status_code, response.json()), (404, {"detail": "Not Found"}), f"{path}: status, body")
+
+
+@check("errors: a wrong method is 405 in JSON with Allow")
+def wrong_method(target: Target) -> None:
+    for method, path, allowed in (("GET", "/v1/chat/completions", "POST"), ("DELETE", "/v1/models", "GET")):
+        response = target.call(method, path)
+        equal(response.status_code, 405, f"the status of {method} {path}")
+        equal(response.json(), {"detail": "Method Not Allowed"}, f"the body of {method} {path}")
+        equal(response.headers.get("allow"), allowed, f"Allow of {method} {path}")
+
+
+@check("errors: a trailing slash is redirected with 307")
+def trailing_slash(target: Target) -> None:
+    response = target.get("/v1/models/")
+    equal((response.status_code, response.text), (307, ""), "status and body")
+    expect(response.headers.get("location", "").endswith("/v1/models"), f"headers: {response.headers}")
+
+
+@check("errors: malformed JSON is 400 and says where")
+def malformed_json(target: Target) -> None:
+    headers = {"Content-Type": "application/json"}
+    for body, param in (('{"model":"x",}', "body.13"), ("", "body"), ("[1]", "body")):
+        response = target.call("POST", "/v1/chat/completions", data=body, headers=headers)
+        check_error(response, 400, "Bad Request", param)
+
+
+@check("errors: another media type than JSON is 400")
+def media_types(target: Target) -> str:
+    body = json.dumps({"model": target.model, "messages": QUESTION, "max_tokens": 1})
+    path, parameters = "/v1/chat/completions", {"Content-Type": "application/json; charset=utf-8"}
+    good(target.call("POST", path, data=body, headers=parameters))
+    return check_error(target.call("POST", path, data=body, headers={"Content-Type": "text/plain"}), 400, "Bad Request")
+
+
+@check("errors: a missing field is 400 with its place")
+def missing_field(target: Target) -> None:
+    response = target.post("/v1/chat/completions", {"model": target.model})
+    check_error(response, 400, "Bad Request", "body.messages")
+
+
+@check("errors: a value out of range is 400 with the parameter")
+def out_of_range(target: Target) -> str:
+    return check_error(target.chat(top_p=1.5), 400, "BadRequestError", "top_p")
+
+
+@check("errors: an unknown model is 404 in JSON, also for a stream")
+def unknown_model(target: Target) -> None:
+    for stream in (False, True):
+        check_error(target.chat(model="no-such-model", stream=stream), 404, "NotFoundError", "model")
+
+
+@check("errors: without the API key /v1 is 401, while /health stays open")
+def missing_key(target: Target) -> None:
+    response = target.call("GET", "/v1/models", key="")
+    equal(target.call("GET", "/health", key="").status_code, 200, "the status of /health")
+    if response.status_code == 200:
+        raise NotOffered("this server asks for no key")
+    equal(response.status_code, 401, "the status")
+    expect(response.json().get("error"), f"the body is {response.text[:150]}")
+
+
+# ---- Streams as bytes -------------------------------------------------------------------------------------
+
+
+def stream_events(response: requests.Response) -> list[Any]:
+    """The JSON of each event of a raw stream, after checks of its headers and framing."""
+    equal(response.status_code, 200, f"the status ({response.text[:150]})")
+    equal(media_type(response), "text/event-stream", "content-type")
+    body = response.content
+    expect(b"\r" not in body, "the stream contains a carriage return")
+    expect(body.endswith(b"data: [DONE]\n\n"), f"the stream ends with {body[-60:]!r}")
+    # Comments are legal and ignored: `vllm serve --sse-keep-alive-interval` sends them.
+    events = [event for event in body.split(b"\n\n")[:-1] if not event.startswith(b":")]
+    for event in events:
+        expect(event.startswith(b"data: ") and b"\n" not in event, f"not one data line: {event[:80]!r}")
+    chunks = [json.loads(event[len(b"data: ") :]) for event in events[:-1]]
+    expect(chunks, "the stream has no chunks")
+    for chunk in chunks:
+        equal(list(chunk)[:5], ["id", "object", "created", "model", "choices"], "the first keys of a chunk")
+    for key in ("id", "object", "created", "model"):
+        equal(len({chunk[key] for chunk in chunks}), 1, f"the number of distinct values of {key}")
+    return chunks
+
+
+@check("stream: framing and chunks of a chat completion")
+def chat_stream(target: Target) -> str:
+    chunks = stream_events(target.chat(stream=True, stream_options={"include_usage": True}))
+    equal(chunks[0]["object"], "chat.completion.chunk", "object")
+    equal(chunks[0]["choices"][0]["delta"], {"role": "assistant", "content": ""}, "the first delta")
+    *parts, last = chunks
+    finishes = [part["choices"][0]["finish_reason"] for part in parts]
+    expect(finishes[-1] in ("stop", "length"), f"the last finish_reason is {finishes[-1]!r}")
+    equal(set(finishes[:-1]), {None}, "the finish reasons before")
+    equal(last["choices"], [], "choices of the usage chunk")
+    usage = last["usage"]
+    equal(usage["total_tokens"], usage["prompt_tokens"] + usage["completion_tokens"], "total_tokens")
+    return f"{len(chunks)} chunks for {usage['completion_tokens']} tokens"
+
+
+@check("stream: framing and chunks of a completion")
+def completion_stream(target: Target) -> None:
+    body = {"model": target.model, "prompt": "Once upon a time", "max_tokens": 8, "stream": True}
+    chunks = stream_events(target.post("/v1/completions", body))
+    equal(chunks[0]["object"], "text_completion", "object")
+    expect(all("text" in chunk["choices"][0] for chunk in chunks), "a chunk has no text")
+    expect(chunks[-1]["choices"][0]["finish_reason"], "the last chunk has no finish reason")
+
+
+@check("stream: continuous_usage_stats puts a rising usage into each chunk")
+def continuous_usage(target: Target) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    chunks = stream_events(target.chat(stream=True, stream_options=options))
+    expect(all(chunk.get("usage") for chunk in chunks), "a chunk has no usage")
+    counts = [chunk["usage"]["completion_tokens"] for chunk in chunks]
+    equal(counts, sorted(counts), "the sequence of completion_tokens")
+    equal(len({chunk["usage"]["prompt_tokens"] for chunk in chunks}), 1, "the number of prompt counts")
+
+
+@check("stream: stream_options may be null or empty")
+def empty_stream_options(target: Target) -> None:
+    choices: tuple[Any, ...] = (None, {})
+    for options in choices:
+        stream_events(target.chat(stream=True, stream_options=options, max_tokens=2))
+
+
+@check("stream: without stream, stream_options are refused")
+def stream_options_alone(target: Target) -> None:
+    response = target.chat(stream_options={"include_usage": True})
+    check_error(response, 400, "BadRequestError", "stream_options")
+
+
+# ---- vLLM's request and response extensions ---------------------------------------------------------------
+
+
+@check("chat: X-Request-Id becomes part of the id")
+def request_id(target: Target) -> None:
+    own = f"check-{time.time_ns()}"
+    body = {"model": target.model, "messages": QUESTION, "max_tokens": 1}
+    response = target.call("POST", "/v1/chat/completions", json=body, headers={"X-Request-Id": own})
+    equal(good(response)["id"], f"chatcmpl-{own}", "id")
+
+
+@check("chat: min_tokens and ignore_eos lengthen the answer to the limit")
+def exact_length(target: Target) -> None:
+    for parameters in ({"ignore_eos": True}, {"min_tokens": 12}):
+        answer = good(target.chat(max_tokens=12, **parameters))
+        equal(answer["usage"]["completion_tokens"], 12, f"completion_tokens with {parameters}")
+
+
+@check("chat: return_token_ids gives the ids that usage counts")
+def returned_ids(target: Target) -> None:
+    answer = good(target.chat(return_token_ids=True))
+    equal(len(answer["prompt_token_ids"]), answer["usage"]["prompt_tokens"], "the prompt ids")
+    equal(len(answer["choices"][0]["token_ids"]), answer["usage"]["completion_tokens"], "the token ids")
+    equal(answer["prompt_token_ids"], tokenize(target, messages=QUESTION)["tokens"], "the prompt ids")
+
+
+# ---- Metrics ----------------------------------------------------------------------------------------------
+
+SAMPLE_LINE = re.compile(r'([a-zA-Z_:][\w:]*)(?:\{((?:\w+="(?:[^"\\]|\\.)*",?)*)\})? (\S+)(?: \d+)?')
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+Sample = tuple[str, dict[str, str], float]
+
+
+def read_samples(text: str) -> list[Sample]:
+    """The samples of a Prometheus text: name, labels, value. Every line has to be readable."""
+    if text_string_to_metric_families is not None:
+        families = text_string_to_metric_families(text)
+        return [(sample.name, sample.labels, sample.value) for family in families for sample in family.samples]
+    samples = []
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            match = SAMPLE_LINE.fullmatch(line)
+            if match is None:
+                raise AssertionError(f"not a line of Prometheus text: {line[:120]!r}")
+            name, labels, value = match.groups()
+            samples.append((name, dict(LABEL.findall(labels or "")), float(value)))
+    return samples
+
+
+def scrape(target: Target) -> list[Sample]:
+    response = target.get("/metrics")
+    equal(response.status_code, 200, "the status of /metrics")
+    equal(media_type(response), "text/plain", "content-type of /metrics")
+    return read_samples(response.text)
+
+
+def token_counters(target: Target) -> tuple[float, float]:
+    """Prompt and generation tokens of the model so far, summed over its engines."""
+    samples = scrape(target)
+    return (
+        sum_of(samples, "vllm:prompt_tokens_total", target.base_model),
+        sum_of(samples, "vllm:generation_tokens_total", target.base_model),
+    )
+
+
+def sum_of(samples: list[Sample], name: str, model: str) -> float:
+    labels_and_values = [(labels, value) for found, labels, value in samples if found == name]
+    values = [value for labels, value in labels_and_values if labels.get("model_name") == model]
+    seen = sorted({labels.get("model_name", "") for labels, _ in labels_and_values})
+    expect(values, f"no {name} of model_name {model!r}, only of {seen}")
+    return sum(values)
+
+
+@check("/metrics: Prometheus text with vLLM's families")
+def metrics_text(target: Target) -> str:
+    samples = scrape(target)
+    names = {name for name, _, _ in samples}
+    expected = {"num_requests_running", "num_requests_waiting", "kv_cache_usage_perc", "request_success_total"}
+    expected |= {"prompt_tokens_total", "generation_tokens_total"}
+    for histogram in ("time_to_first_token_seconds", "e2e_request_latency_seconds"):
+        expected |= {f"{histogram}_bucket", f"{histogram}_sum", f"{histogram}_count"}
+    missing = sorted(name for name in expected if f"vllm:{name}" not in names)
+    expect(not missing, f"missing: {', '.join(missing)}")
+    sum_of(samples, "vllm:num_requests_running", target.base_model)
+    how = "a pattern" if text_string_to_metric_families is None else "prometheus_client"
+    return f"{len(samples)} samples, read with {how}"
+
+
+@check("/metrics: histogram buckets never fall, and the last is the count")
+def metrics_histograms(target: Target) -> str:
+    buckets: dict[tuple[Any, ...], list[tuple[float, float]]] = {}
+    counts: dict[tuple[Any, ...], float] = {}
+    for name, labels, value in scrape(target):
+        series = tuple(sorted(item for item in labels.items() if item[0] != "le"))
+        if name.endswith("_bucket"):
+            series_buckets = buckets.setdefault((name.removesuffix("_bucket"), *series), [])
+            series_buckets.append((float(labels["le"]), value))
+        elif name.endswith("_count"):
+            counts[(name.removesuffix("_count"), *series)] = value
+    for series, pairs in buckets.items():
+        values = [value for _, value in sorted(pairs)]
+        equal(values, sorted(values), f"the buckets of {series[0]}")
+        equal(max(pairs), (float("inf"), counts.get(series)), f"the last bucket of {series[0]}")
+    return f"{len(buckets)} histogram series"
+
+
+@check("/metrics: the token counters rise by the usage of a request")
+def metrics_rise(target: Target) -> str:
+    before = token_counters(target)
+    usage = good(target.chat(ignore_eos=True))["usage"]
+    wanted = (usage["prompt_tokens"], usage["completion_tokens"])
+    # The engine's figures may reach /metrics a little after the answer; other clients may add to them.
+    deadline = time.monotonic() + 5
+    while True:
+        after = token_counters(target)
+        rise = (after[0] - before[0], after[1] - before[1])
+        if rise[0] >= wanted[0] and rise[1] >= wanted[1]:
+            return f"prompt +{rise[0]:g}, generation +{rise[1]:g}"
+        expect(time.monotonic() < deadline, f"prompt and generation rose by {rise}, usage is {wanted}")
+        time.sleep(0.1)
+
+
+# ---- Start ------------------------------------------------------------------------------------------------
+
+
+class CannotBegin(Exception):
+    """Why no check can run, in one line."""
+
+
+def connect(base_url: str, api_key: str, model: str | None) -> Target:
+    """Reach the server and find out its model; raises CannotBegin."""
+    target = Target(base_url.rstrip("/"), api_key, model=model or "", base_model="")
+    try:
+        response = target.get("/v1/models")
+    except requests.RequestException as error:
+        # urllib3's own reason is the readable part of a failed connection.
+        reason = getattr((*error.args, error)[0], "reason", error)
+        raise CannotBegin(f"no server answers at {base_url}: {reason}") from None
+    if response.status_code == 401:
+        raise CannotBegin(f"the server at {base_url} refuses the API key (401): give --api-key")
+    try:
+        names = [card["id"] for card in response.json()["data"]]
+    except (ValueError, KeyError, TypeError):
+        hint = ": a base URL here is without /v1" if target.base_url.endswith("/v1") else ""
+        raise CannotBegin(f"no model list at {base_url}/v1/models ({response.status_code}){hint}") from None
+    if not names:
+        raise CannotBegin(f"the server at {base_url} lists no model")
+    if model and model not in names:
+        raise CannotBegin(f"the server at {base_url} has no model {model!r}, only: {', '.join(names)}")
+    target.model, target.base_model = model or names[0], names[0]
+    return target
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Check vLLM-specific endpoints with requests.")
+    parser.add_argument("--base-url", default="http://localhost:8000", help="default: %(default)s")
+    parser.add_argument("--api-key", help="default: VLLM_API_KEY, then OPENAI_API_KEY, of the environment")
+    parser.add_argument("--model", help="default: the first one of /v1/models")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    arguments = parse_arguments(argv)
+    if requests is None:
+        print(f"requests is not installed: pip install requests ({SDK_PROBLEM})", file=sys.stderr)
+        return 2
+    environment = os.environ.get("VLLM_API_KEY") or os.environ.get("OPENAI_API_KEY")
+    try:
+        target = connect(arguments.base_url, arguments.api_key or environment or "", arguments.model)
+    except CannotBegin as why:
+        print(" ".join(str(why).split()), file=sys.stderr)
+        return 2
+    print(f"Checking {arguments.base_url}, model {target.model}, requests {requests.__version__}")
+    return run_checks(target)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
