@@ -24,14 +24,14 @@ class Constraints:
         tokenizer: Tokenizer,
         allowed_token_ids: Sequence[int] | None,
         logit_bias: Mapping[int, float] | None,
-        bad_words: Sequence[str],
+        bad_words: Sequence[str] | None,
     ) -> None:
         bias = logit_bias or {}
         self._token_bytes = tokenizer.token_bytes
         self._eos = tokenizer.eos_token_id
         self._banned = frozenset(i for i, value in bias.items() if value <= -FORCING_BIAS)
         self._allowed = _allowed(allowed_token_ids, bias, self._banned)
-        self._bad_words = [word.encode() for word in bad_words if word]
+        self._bad_words = [word.encode() for word in bad_words or () if word]
 
     @property
     def eos_possible(self) -> bool:

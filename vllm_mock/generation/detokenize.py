@@ -23,21 +23,52 @@ class Detokenizer:
         self._tokenizer = tokenizer
         self._special_ids = tokenizer.all_special_ids
         self._piece = tokenizer.piece
-        self._bytes_concatenate = self._check_that_bytes_concatenate()
-
-    def _check_that_bytes_concatenate(self) -> bool:
-        ids = self._tokenizer.encode(_DECODER_PROBE, add_special_tokens=False)
-        joined = b"".join(map(self._tokenizer.token_bytes, ids)).decode(errors="replace")
-        return joined == self._tokenizer.decode(ids, skip_special_tokens=True)
+        ids = tokenizer.encode(_DECODER_PROBE, add_special_tokens=False)
+        joined = b"".join(map(tokenizer.token_bytes, ids)).decode(errors="replace")
+        decoded = tokenizer.decode(ids)
+        # SentencePiece decoders drop the space that they put before the first word; others change more.
+        self._drops_first_space = joined == " " + decoded
+        self._bytes_concatenate = joined == decoded or self._drops_first_space
 
     def deltas(self, token_ids: Sequence[int], skip_special_tokens: bool = True) -> list[str]:
         """Return the text increment of each token, "" where it completes nothing or is a skipped special."""
         if not self._bytes_concatenate:
             return self._window_deltas(token_ids, skip_special_tokens)
-        pieces = list(map(self._piece, token_ids))
-        if None not in pieces and REPLACEMENT not in "".join(pieces):  # type: ignore[arg-type]
-            return pieces  # type: ignore[return-value]
-        return self._byte_deltas(token_ids, self._special_ids if skip_special_tokens else frozenset())
+        skipped = self._special_ids if skip_special_tokens else frozenset()
+        deltas = self._joint_pieces(token_ids) or self._byte_deltas(token_ids, skipped)
+        if self._drops_first_space:
+            self._drop_first_space(token_ids, skipped, deltas)
+        return deltas
+
+    def token_texts(self, token_ids: Sequence[int]) -> list[str]:
+        """Return the text that each token stands for, as log probabilities show it, special tokens included.
+
+        A character of several tokens shows with the last of them; a replacement character never does.
+        """
+        return self._joint_pieces(token_ids) or self._byte_texts(token_ids)
+
+    def _joint_pieces(self, token_ids: Sequence[int]) -> list[str] | None:
+        """Return the tokens' own texts, or None if one is special or a part of a character."""
+        pieces: list = list(map(self._piece, token_ids))
+        return None if None in pieces or REPLACEMENT in "".join(pieces) else pieces
+
+    def _byte_texts(self, token_ids: Sequence[int]) -> list[str]:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        texts = []
+        for token_bytes in map(self._tokenizer.token_bytes, token_ids):
+            text = decoder.decode(token_bytes)
+            try:
+                text = token_bytes.decode()
+            except UnicodeDecodeError:
+                if decoder.getstate()[0]:
+                    text = ""
+            texts.append("" if text.endswith(REPLACEMENT) else text)
+        return texts
+
+    def _drop_first_space(self, token_ids: Sequence[int], skipped: frozenset[int], deltas: list[str]) -> None:
+        first = next((i for i, token_id in enumerate(token_ids) if token_id not in skipped), None)
+        if first is not None:
+            deltas[first] = deltas[first].removeprefix(" ")
 
     def _byte_deltas(self, token_ids: Sequence[int], skipped: frozenset[int]) -> list[str]:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")

@@ -49,12 +49,10 @@ class LogprobSource:
 
     def __init__(self, tokenizer: Tokenizer, detokenizer: Detokenizer, corpus_ids: Sequence[int]) -> None:
         self._piece = tokenizer.piece
-        self._deltas = detokenizer.deltas
+        self._texts = detokenizer.token_texts
         self._vocab_size = tokenizer.vocab_size
         # In the order of their first use, each once.
-        self._words = [
-            token_id for token_id in dict.fromkeys(corpus_ids) if self._piece(token_id) is not None
-        ]
+        self._words = [token_id for token_id in dict.fromkeys(corpus_ids) if self._piece(token_id) is not None]
         self._all: list[int] | None = None
 
     def of_output(self, token_ids: Sequence[int], top: int, key: int, greedy: bool) -> list[TokenLogprobs]:
@@ -71,23 +69,20 @@ class LogprobSource:
         return entries
 
     def _entries(self, token_ids: Sequence[int], top: int, key: int, surprise: int) -> list[TokenLogprobs]:
-        deltas = self._deltas(token_ids, skip_special_tokens=False)
         count = min(top if top >= 0 else MAX_ALL, self._vocab_size)
         return [
-            self._entry(token_id, delta, count, mix64(key + index * GOLDEN_GAMMA ^ token_id << 32), surprise)
-            for index, (token_id, delta) in enumerate(zip(token_ids, deltas, strict=True))
+            self._entry(token_id, text, count, mix64((key + index * GOLDEN_GAMMA) ^ (token_id << 32)), surprise)
+            for index, (token_id, text) in enumerate(zip(token_ids, self._texts(token_ids), strict=True))
         ]
 
-    def _entry(self, token_id: int, delta: str, count: int, bits: int, surprise: int) -> TokenLogprobs:
+    def _entry(self, token_id: int, text: str, count: int, bits: int, surprise: int) -> TokenLogprobs:
         profile = bits % _PROFILES
         rank = _rank(profile, surprise)
         logprob, others = _ranked_logprobs(profile, rank, count)
         ids, texts = self._alternatives(token_id, bits >> 8, len(others))
-        piece = self._piece(token_id)
-        token = delta if piece is None else piece
         # The vocabulary may hold fewer alternatives than there are places.
         top = [(token_id, logprob), *zip(ids, others, strict=False)]
-        return TokenLogprobs(token_id, token, logprob, rank, top, [token, *texts])
+        return TokenLogprobs(token_id, text, logprob, rank, top, [text, *texts])
 
     def _alternatives(self, token_id: int, bits: int, count: int) -> tuple[list[int], list[str]]:
         """Return `count` tokens other than `token_id`, fewer if there are no more, and their texts."""
@@ -98,7 +93,7 @@ class LogprobSource:
             ids.remove(token_id)
         else:
             del ids[count:]
-        return ids, [self._piece(i) or "" for i in ids]
+        return ids, [self._piece(i) or self._texts([i])[0] for i in ids]
 
     def _whole_vocabulary(self) -> list[int]:
         if self._all is None:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from vllm_mock.tokenizer import Tokenizer
+from vllm_mock.tokenizer import Tokenizer, corpus_ids
 
 from .constraints import Constraints
 from .detokenize import Detokenizer
@@ -161,7 +161,10 @@ class Generator:
         skipped = spec.skip_special_tokens and self._eos in self._tokenizer.all_special_ids
         shown = spec.include_stop_str_in_output and not skipped
         passage.ids.append(self._eos)
-        passage.deltas.append(self._tokenizer.token_bytes(self._eos).decode() if shown else "")
+        passage.deltas.append("")
+        if shown:
+            # With the others: text that was held back as an incomplete character comes out before it.
+            passage = Passage(passage.ids, self._detokenizer.deltas(passage.ids, spec.skip_special_tokens))
         return ChoicePlan(passage.ids, passage.deltas, "stop")
 
     def _prepared(self) -> _Material:
@@ -171,9 +174,6 @@ class Generator:
             return self._material
 
     def _prepare(self) -> _Material:
-        # Only now: start-up does not wait for the corpus.
-        from vllm_mock.tokenizer import corpus_ids
-
         ids = corpus_ids(self._tokenizer)
         corpus = Corpus(ids, self._detokenizer.deltas(ids))
         return _Material(

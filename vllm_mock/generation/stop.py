@@ -72,11 +72,5 @@ def end_at_stop_string(choice: ChoicePlan, spec: SamplingSpec) -> None:
 def hold_back(deltas: Sequence[str], keep: int, held: int) -> list[str]:
     """Delay the text by `held` characters and cut it after `keep`; the last token brings what is due."""
     text = "".join(deltas)
-    delayed = []
-    sent = 0
-    for length in accumulate(map(len, deltas[:-1])):
-        due = max(sent, length - held)
-        delayed.append(text[sent:due])
-        sent = due
-    delayed.append(text[sent:keep])
-    return delayed
+    due = [max(0, length - held) for length in accumulate(map(len, deltas[:-1]))]
+    return [text[start:end] for start, end in zip([0, *due], [*due, keep], strict=True)]

@@ -11,8 +11,8 @@ from vllm_mock.tokenizer import Tokenizer
 from .detokenize import Detokenizer
 from .draws import Draws
 
-# The place after a full stop (and closing quotes) where white space and a new sentence follow.
-_SENTENCE_END = re.compile(r"[.!?][\"'”’)]*(?=\s+[\"'“‘(]?[^\W\d_a-z])")
+# The place after a full stop (no title's) and closing quotes where white space and a new sentence follow.
+_SENTENCE_END = re.compile(r"(?<!\bM[rs])(?<!\bMrs)(?<!\b[DS][rt])[.!?][\"'”’)]*(?=\s+[\"'“‘(]?[^\W\d_a-z])")
 # In prose one start in about 25 (the tokens of a sentence) has a fitting end.
 _MAX_TRIES = 250
 
