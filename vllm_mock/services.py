@@ -9,6 +9,7 @@ from vllm_mock.generation import Generator
 from vllm_mock.lifecycle import Lifecycle
 from vllm_mock.metrics import HttpMetrics, Metrics
 from vllm_mock.models import ModelRegistry
+from vllm_mock.protocol.limits import Limits
 from vllm_mock.serving.watch import ConnectionWatcher
 from vllm_mock.settings import Settings
 from vllm_mock.tokenizer import Tokenizer, load_tokenizer
@@ -28,6 +29,7 @@ class Services:
     models: ModelRegistry
     lifecycle: Lifecycle
     watcher: ConnectionWatcher
+    limits: Limits
     fingerprint: str | None
     generating: int = 0
 
@@ -51,9 +53,27 @@ def build_services(settings: Settings) -> Services:
             settings.max_model_len,
             settings.skip_model_name_validation,
         ),
+        limits=request_limits(settings, tokenizer),
         lifecycle=Lifecycle(),
         watcher=ConnectionWatcher(),
         fingerprint=system_fingerprint(settings),
+    )
+
+
+def request_limits(settings: Settings, tokenizer: Tokenizer) -> Limits:
+    """What requests are checked against."""
+    return Limits(
+        model=settings.served_model_name[0],
+        max_model_len=settings.max_model_len,
+        vocab_size=tokenizer.vocab_size,
+        max_chars_per_token=tokenizer.max_chars_per_token,
+        max_logprobs=settings.max_logprobs,
+        max_sequences=settings.max_n_sequences,
+        data_parallel_size=settings.data_parallel_size,
+        trust_request_chat_template=settings.trust_request_chat_template,
+        trust_request_mm_kwargs=settings.trust_request_mm_kwargs,
+        enable_auto_tool_choice=settings.enable_auto_tool_choice,
+        tool_call_parser=settings.tool_call_parser,
     )
 
 

@@ -57,8 +57,11 @@ def _whole(
     choices = [_choice(run, chat, options) for run in runs]
     prompt = chat.prompt
     envelope = Envelope(response_id, created, chat.model, services.fingerprint, final_usage(runs, options, chat=True))
-    if chat.spec.prompt_logprobs is not None:
-        entries = services.generator.prompt_logprobs(prompt.token_ids, chat.spec.prompt_logprobs)
+    wanted = chat.body.prompt_logprobs
+    if wanted is None and chat.body.echo:
+        wanted = chat.body.top_logprobs
+    if wanted is not None:
+        entries = services.generator.prompt_logprobs(prompt.token_ids, wanted)
         envelope.prompt_logprobs = prompt_logprobs(entries)
     if options.return_token_ids:
         envelope.prompt_token_ids = json_ids(prompt.token_ids)

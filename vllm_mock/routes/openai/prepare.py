@@ -1,4 +1,4 @@
-"""From validated requests to prompts and sampling specifications."""
+"""From validated requests to prompts and sampling specifications, refused in vLLM's order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ from vllm_mock.routes.openai.runs import Prompt
 if TYPE_CHECKING:
     from vllm_mock.protocol.chat import ChatCompletionRequest
     from vllm_mock.protocol.completions import CompletionRequest
+    from vllm_mock.protocol.prompts import TokenizedPrompt
     from vllm_mock.services import Services
+
+ASSISTANT = "assistant"
 
 
 @dataclass(slots=True)
@@ -26,66 +29,6 @@ class PreparedChat:
     spec: SamplingSpec
 
 
-def prepare_chat(services: "Services", raw: bytes, content_type: str | None) -> PreparedChat:
-    """Validate, render and tokenize; raises ApiError as vLLM would, in its order."""
-    from vllm_mock.protocol.chat import ChatCompletionRequest
-    from vllm_mock.protocol.parsing import parse_request
-
-    body = parse_request(raw, content_type, ChatCompletionRequest)
-    model = resolve_model(services, body.model)
-    messages = [dict(m) for m in body.messages]
-    tokenizer = services.tokenizer
-    text = tokenizer.apply_chat_template(
-        messages,
-        add_generation_prompt=body.add_generation_prompt,
-        continue_final_message=body.continue_final_message,
-        **(body.chat_template_kwargs or {}),
-    )
-    ids = tokenizer.encode(text, add_special_tokens=body.add_special_tokens)
-    left = services.settings.max_model_len - len(ids)
-    bound = body.max_completion_tokens if body.max_completion_tokens is not None else body.max_tokens
-    spec = sampling_spec(
-        body, left if bound is None else min(left, bound), body.top_logprobs if body.logprobs else None
-    )
-    return PreparedChat(body, model, "assistant", "", Prompt(ids, text), spec)
-
-
-def resolve_model(services: "Services", requested: str | None) -> str:
-    """The name to echo; raises vLLM's 404 for a model that is not served."""
-    model = services.models.resolve(requested)
-    if model is None:
-        raise ApiError.model_not_found(str(requested), services.models.names)
-    return model
-
-
-def stop_strings(stop: str | Sequence[str] | None) -> Sequence[str]:
-    """A request's `stop` as a list."""
-    if stop is None:
-        return ()
-    return (stop,) if isinstance(stop, str) else stop
-
-
-def sampling_spec(body: Any, max_tokens: int, top_logprobs: int | None) -> SamplingSpec:
-    """The generator's view of a request; `max_tokens` is the effective bound in tokens."""
-    return SamplingSpec(
-        max_tokens=max_tokens,
-        n=body.n or 1,
-        stop=stop_strings(body.stop),
-        stop_token_ids=body.stop_token_ids or (),
-        include_stop_str_in_output=body.include_stop_str_in_output,
-        min_tokens=body.min_tokens,
-        ignore_eos=body.ignore_eos,
-        seed=body.seed,
-        temperature=body.temperature,
-        logprobs=top_logprobs,
-        prompt_logprobs=body.prompt_logprobs,
-        skip_special_tokens=body.skip_special_tokens is not False,
-        allowed_token_ids=body.allowed_token_ids,
-        logit_bias={int(key): bias for key, bias in body.logit_bias.items()} if body.logit_bias else None,
-        bad_words=body.bad_words,
-    )
-
-
 @dataclass(slots=True)
 class PreparedCompletion:
     """A completion request that passed every check; one specification per prompt."""
@@ -96,25 +39,113 @@ class PreparedCompletion:
     specs: list[SamplingSpec]
 
 
+def prepare_chat(services: "Services", raw: bytes, content_type: str | None) -> PreparedChat:
+    """Validate, render and tokenize; raises ApiError as vLLM would, in its order."""
+    from vllm_mock.protocol.chat import ChatCompletionRequest
+    from vllm_mock.protocol.chat_template import check_trust, render
+    from vllm_mock.protocol.parsing import parse_request
+    from vllm_mock.protocol.prompts import tokenize_prompts
+    from vllm_mock.protocol.sampling import check_asked_lengths
+    from vllm_mock.protocol.tools import check_tool_flags
+
+    body = parse_request(raw, content_type, ChatCompletionRequest)
+    model = resolve_model(services, body.model)
+    limits = services.limits
+    check_asked_lengths(body, limits)
+    check_tool_flags(body, limits)
+    check_trust(body, limits)
+    text = render(body, services.tokenizer, limits)
+    prompts = tokenize_prompts(body, [text], services.tokenizer, limits)
+    (spec,) = _specs(services, body, prompts, model)
+    spec.last_user_text = _last_user_text(body.messages)
+    role, echo = _role_and_echo(services, body)
+    return PreparedChat(body, model, role, echo, Prompt(prompts[0].token_ids, text), spec)
+
+
 def prepare_completion(services: "Services", raw: bytes, content_type: str | None) -> PreparedCompletion:
     """Validate and tokenize; raises ApiError as vLLM would, in its order."""
     from vllm_mock.protocol.completions import CompletionRequest
     from vllm_mock.protocol.parsing import parse_request
+    from vllm_mock.protocol.prompts import completion_prompts, tokenize_prompts
+    from vllm_mock.protocol.sampling import check_asked_lengths
 
     body = parse_request(raw, content_type, CompletionRequest)
     model = resolve_model(services, body.model)
-    asked: Any = body.prompt
-    single = isinstance(asked, str) or (asked and isinstance(asked[0], int))
-    prompts = []
-    for item in [asked] if single else asked:
-        ids = services.tokenizer.encode(item, body.add_special_tokens) if isinstance(item, str) else list(item)
-        prompts.append(Prompt(ids, item if isinstance(item, str) else None))
-    specs = [
-        sampling_spec(
-            body,
-            min(services.settings.max_model_len - len(p.token_ids), max(1, body.max_tokens)),
-            body.logprobs,
-        )
-        for p in prompts
-    ]
-    return PreparedCompletion(body, model, prompts, specs)
+    limits = services.limits
+    check_asked_lengths(body, limits)
+    prompts = tokenize_prompts(body, completion_prompts(body), services.tokenizer, limits)
+    specs = _specs(services, body, prompts, model)
+    for spec, prompt in zip(specs, prompts, strict=True):
+        if services.settings.mode == "echo":
+            spec.last_user_text = prompt.text or services.tokenizer.decode(prompt.token_ids)
+    return PreparedCompletion(body, model, [Prompt(p.token_ids, p.text) for p in prompts], specs)
+
+
+def resolve_model(services: "Services", requested: str | None) -> str:
+    """The name to echo; raises vLLM's 404 for a model that is not served."""
+    model = services.models.resolve(requested)
+    if model is None:
+        raise ApiError.model_not_found(str(requested), services.models.names)
+    return model
+
+
+def _specs(services: "Services", body: Any, prompts: Sequence["TokenizedPrompt"], model: str) -> list[SamplingSpec]:
+    """One specification per prompt: first the values of all are checked, then what the engine would refuse."""
+    from vllm_mock.protocol.engine_checks import check_engine_input
+    from vllm_mock.protocol.sampling import check_values, max_output_tokens
+
+    limits = services.limits
+    bounds = [max_output_tokens(body, len(prompt.token_ids), limits) for prompt in prompts]
+    for bound in bounds:
+        check_values(body, bound, limits)
+    for prompt in prompts:
+        check_engine_input(body, prompt.token_ids, limits)
+    return [_spec(body, bound, model) for bound in bounds]
+
+
+def _spec(body: Any, max_tokens: int, model: str) -> SamplingSpec:
+    stop = body.stop
+    bias = body.logit_bias
+    return SamplingSpec(
+        max_tokens=max_tokens,
+        n=body.n or 1,
+        stop=() if stop is None else (stop,) if isinstance(stop, str) else stop,
+        stop_token_ids=body.stop_token_ids or (),
+        include_stop_str_in_output=body.include_stop_str_in_output,
+        min_tokens=body.min_tokens,
+        ignore_eos=body.ignore_eos,
+        seed=body.seed,
+        temperature=body.temperature,
+        logprobs=body.sample_logprobs(),
+        prompt_logprobs=body.prompt_logprobs,
+        skip_special_tokens=body.skip_special_tokens is not False,
+        model=model,
+        allowed_token_ids=body.allowed_token_ids,
+        logit_bias={int(key): value for key, value in bias.items()} if bias else None,
+        bad_words=body.bad_words,
+    )
+
+
+def _role_and_echo(services: "Services", body: "ChatCompletionRequest") -> tuple[str, str]:
+    """The role of the answer, and the last message's text if `echo` asks for it and it has that role."""
+    last: Any = body.messages[-1]
+    role = services.settings.response_role if body.add_generation_prompt else str(last["role"])
+    content = last.get("content")
+    echoed = body.echo and last["role"] == role and isinstance(content, str)
+    return role, content if echoed else ""
+
+
+def _last_user_text(messages: Sequence[Any]) -> str:
+    """What the echo mode repeats: the text of the last message of a user."""
+    for message in reversed(messages):
+        if message["role"] == "user":
+            return _text_of(message.get("content"))
+    return ""
+
+
+def _text_of(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content or ()
+    texts = [part if isinstance(part, str) else part.get("text") for part in parts]
+    return "\n".join(text for text in texts if isinstance(text, str))
