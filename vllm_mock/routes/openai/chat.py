@@ -13,6 +13,7 @@ from vllm_mock.routes.openai import headers
 from vllm_mock.routes.openai.answer import AnswerOptions, answer_options, final_usage, stream_options
 from vllm_mock.routes.openai.chat_stream import ChatStream
 from vllm_mock.routes.openai.prepare import PreparedChat, prepare_chat
+from vllm_mock.routes.openai.refusal import StreamedRefusal
 from vllm_mock.routes.openai.request_metrics import whole_answer_metrics
 from vllm_mock.routes.openai.runs import Run, Scheduling, collect, start, stream
 from vllm_mock.routes.replies import json_reply, stream_reply
@@ -25,8 +26,10 @@ def register(blueprint: Blueprint, services: "Services") -> None:
     """Add the route to the blueprint."""
 
     def chat_completions() -> Response:
-        headers.check_data_parallel_rank(services)
-        chat = prepare_chat(services, request.get_data(cache=False), request.headers.get("Content-Type"))
+        try:
+            chat = prepare_chat(services, request.get_data(cache=False), request.headers.get("Content-Type"))
+        except StreamedRefusal as refusal:
+            return stream_reply(refusal.events(spaced=False))
         body = chat.body
         scheduling = Scheduling(
             headers.response_id("chatcmpl", body.request_id), headers.priority(body.priority), body.cache_salt

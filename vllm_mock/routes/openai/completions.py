@@ -14,6 +14,7 @@ from vllm_mock.routes.openai.answer import AnswerOptions, answer_options, final_
 from vllm_mock.routes.openai.completion_choice import CompletionEcho
 from vllm_mock.routes.openai.completion_stream import CompletionStream
 from vllm_mock.routes.openai.prepare import PreparedCompletion, prepare_completion
+from vllm_mock.routes.openai.refusal import StreamedRefusal
 from vllm_mock.routes.openai.request_metrics import whole_answer_metrics
 from vllm_mock.routes.openai.runs import Run, Scheduling, collect, start, stream
 from vllm_mock.routes.replies import json_reply, stream_reply
@@ -26,8 +27,12 @@ def register(blueprint: Blueprint, services: "Services") -> None:
     """Add the route to the blueprint."""
 
     def completions() -> Response:
-        headers.check_data_parallel_rank(services)
-        completion = prepare_completion(services, request.get_data(cache=False), request.headers.get("Content-Type"))
+        try:
+            completion = prepare_completion(
+                services, request.get_data(cache=False), request.headers.get("Content-Type")
+            )
+        except StreamedRefusal as refusal:
+            return stream_reply(refusal.events(spaced=True))
         body = completion.body
         scheduling = Scheduling(
             headers.response_id("cmpl", body.request_id), headers.priority(body.priority), body.cache_salt

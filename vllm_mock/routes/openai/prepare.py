@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from vllm_mock.generation import SamplingSpec
 from vllm_mock.protocol.errors import ApiError
+from vllm_mock.routes.openai.headers import check_data_parallel_rank
+from vllm_mock.routes.openai.refusal import engine_stage
 from vllm_mock.routes.openai.runs import Prompt
 
 if TYPE_CHECKING:
@@ -98,8 +100,10 @@ def _specs(services: "Services", body: Any, prompts: Sequence["TokenizedPrompt"]
     bounds = [max_output_tokens(body, len(prompt.token_ids), limits) for prompt in prompts]
     for bound in bounds:
         check_values(body, bound, limits)
-    for prompt in prompts:
-        check_engine_input(body, prompt.token_ids, limits)
+    with engine_stage(bool(body.stream)):
+        for prompt in prompts:
+            check_engine_input(body, prompt.token_ids, limits)
+        check_data_parallel_rank(services)
     return [_spec(body, bound, model) for bound in bounds]
 
 

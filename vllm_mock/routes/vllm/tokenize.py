@@ -47,7 +47,7 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         body = parse_request(request.get_data(cache=False), request.headers.get("Content-Type"), DetokenizeRequest)
         resolve_model(services, body.model)
         try:
-            text = services.tokenizer.decode(body.tokens)
+            text = services.tokenizer.decode(body.tokens, skip_special_tokens=False)
         except TokenizerError as error:
             raise ApiError.bad_request(str(error)) from None
         return json_reply(compact({"prompt": text}))

@@ -1,0 +1,34 @@
+"""Refusals that come when the stream has begun: vLLM's engine looks at a request only then."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.json_text import compact
+from vllm_mock.protocol.sse import DONE, event
+
+
+class StreamedRefusal(Exception):
+    """An error to be sent as an event of a stream that was answered with 200."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+    def events(self, *, spaced: bool) -> Iterator[bytes]:
+        """The stream: the error and the end. `spaced`: with blanks behind colons and commas, as completions do."""
+        payload = self.error.payload()
+        yield event(json.dumps(payload) if spaced else compact(payload))
+        yield DONE
+
+
+@contextmanager
+def engine_stage(streaming: bool) -> Iterator[None]:
+    """Within it an ApiError of a streaming request becomes a StreamedRefusal."""
+    try:
+        yield
+    except ApiError as error:
+        if streaming:
+            raise StreamedRefusal(error) from None
+        raise
