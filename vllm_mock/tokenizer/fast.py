@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vllm_mock.tokenizer import byte_level
 from vllm_mock.tokenizer.base import Tokenizer, Vocabulary
+from vllm_mock.tokenizer.chunk_cache import ChunkCache, can_be_chunked
 from vllm_mock.tokenizer.config import TokenizerConfig, read_config, token_text
 from vllm_mock.tokenizer.errors import TokenizerError
 
@@ -29,12 +30,14 @@ class FastTokenizer(Tokenizer):
         _declare(backend, config)
         super().__init__(_vocabulary(backend, config))
         self._backend = backend
-        self._encode = backend.encode
         self._decode = backend.decode
+        self._chunks = ChunkCache(backend) if can_be_chunked(backend) else None
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         try:
-            return self._encode(text, None, False, add_special_tokens).ids
+            if self._chunks is None:
+                return self._backend.encode(text, None, False, add_special_tokens).ids
+            return self._chunks.encode(text, add_special_tokens)
         except TypeError as error:
             raise TokenizerError(NOT_UNICODE) from error
 
