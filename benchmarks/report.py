@@ -1,0 +1,134 @@
+"""The measured figures as tables, beside the targets and the figures of other designs."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+REFERENCE = Path(__file__).with_name("reference.json")
+# Targets of the project: (at least or at most, value).
+TARGETS: dict[str, tuple[str, float]] = {
+    "tokens/s, 1000 streams": (">=", 48_000),
+    "CPU us/token, 500 streams": ("<=", 26),
+    "CPU us/request": ("<=", 350),
+    "first 200 of /health, s": ("<=", 0.5),
+}
+OURS = "this server"
+QUIET_SHARE = 0.05
+
+Row = Sequence[str]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}"
+
+
+def _quantiles(values: dict[str, float | None] | None) -> str:
+    if values is None:
+        return "-"
+    return " / ".join(_number(values[name]) for name in ("p50", "p95", "p99"))
+
+
+def _aligned(rows: Sequence[Row]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * width for width in widths]
+    lines = []
+    for row in (rows[0], rule, *rows[1:]):
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _summary_row(name: str, value: float | str, reference: float | None = None) -> Row:
+    target = ""
+    if name in TARGETS and not isinstance(value, str):
+        sense, bound = TARGETS[name]
+        met = value >= bound if sense == ">=" else value <= bound
+        target = f"{sense} {_number(bound)} {'met' if met else 'MISSED'}"
+    shown = value if isinstance(value, str) else _number(value)
+    return name, shown, target, "" if reference is None else _number(reference)
+
+
+def _summary(figures: dict[str, Any], reference: dict[str, Any]) -> list[Row]:
+    prototype = {
+        entry["streams"]: entry for entry in reference["streaming"] if entry["design"].startswith("gevent, fair")
+    }
+    flask = next(entry for entry in reference["requests"] if entry["design"].startswith("gevent"))
+    rows: list[Row] = [("", "measured", "target", "prototype")]
+    for run in figures.get("streaming", ()):
+        streams = run["streams"]
+        known = prototype.get(streams, {})
+        cost, rate = known.get("cpu_us_per_token"), known.get("tokens_per_s")
+        rows.append(_summary_row(f"CPU us/token, {streams} streams", run["cpu_us_per_token"], cost))
+        rows.append(_summary_row(f"tokens/s, {streams} streams", run["tokens_per_s"], rate))
+    if (run := figures.get("requests")) is not None:
+        rows.append(_summary_row("CPU us/request", run["cpu_us_per_request"], flask["cpu_us_per_request"]))
+        rows.append(_summary_row("requests/s, 64 connections", run["requests_per_s"]))
+        rows.append(_summary_row("latency ms p50 / p95 / p99", _quantiles(run["latency_ms"])))
+    if (run := figures.get("startup")) is not None:
+        first = reference["startup"]["first_200_s"]
+        rows.append(_summary_row("first 200 of /health, s", run["health_s"], first))
+        rows.append(_summary_row("first 200 of /ready, s", run["ready_s"]))
+    if (run := figures.get("memory")) is not None:
+        rows.append(_summary_row("idle PSS, MB", run["idle_pss_mb"], reference["idle_pss_mb"]))
+    return rows
+
+
+def _streaming_rows(runs: Sequence[dict[str, Any]], reference: dict[str, Any]) -> list[Row]:
+    entries = [{"design": OURS, **run} for run in runs] + reference["streaming"]
+    entries.sort(key=lambda entry: entry["streams"])
+    heading = ("design", "streams", "tokens/s", "us/token", "tokens/read", "|gap - 20 ms| p50 / p95 / p99 ms")
+    rows: list[Row] = [heading]
+    rows += [
+        (
+            entry["design"],
+            str(entry["streams"]),
+            _number(entry["tokens_per_s"]),
+            _number(entry["cpu_us_per_token"]),
+            _number(entry.get("tokens_per_read")),
+            _quantiles(entry["gap_error_ms"]),
+        )
+        for entry in entries
+    ]
+    return rows
+
+
+def _request_rows(run: dict[str, Any], reference: dict[str, Any]) -> list[Row]:
+    entries = [{"design": OURS, **run}, *reference["requests"]]
+    entries.sort(key=lambda entry: entry["cpu_us_per_request"])
+    rows: list[Row] = [("non-streaming requests, 64 connections", "CPU us/request")]
+    rows += [(entry["design"], _number(entry["cpu_us_per_request"])) for entry in entries]
+    return rows
+
+
+def _warnings(runs: Sequence[dict[str, Any]]) -> list[str]:
+    lines = []
+    for run in runs:
+        name = f"{run['streams']} streams" if "streams" in run else "requests"
+        errors, starved, others = run["errors"], run["starved_connections"], run["others_on_server_core"]
+        if errors or starved:
+            lines.append(f"{name}: {errors} errors, {starved} connections without an answer")
+        if others > QUIET_SHARE:
+            lines.append(f"{name}: others took {others:.0%} of the server's core; distrust the times")
+    return lines
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The tables that run.py prints; what was not measured is left out."""
+    reference = json.loads(REFERENCE.read_text())
+    parts = [_aligned(_summary(figures, reference))]
+    streaming = figures.get("streaming", [])
+    requests = [figures["requests"]] if "requests" in figures else []
+    if streaming:
+        parts.append(_aligned(_streaming_rows(streaming, reference)))
+    if requests:
+        parts.append(_aligned(_request_rows(requests[0], reference)))
+    warnings = _warnings([*streaming, *requests])
+    if warnings:
+        parts.append(warnings)
+    return "\n\n".join("\n".join(part) for part in parts)

@@ -1,0 +1,107 @@
+"""Starts and stops the server under test, on a core of its own."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from processes import family
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+# What the server printed last, for a look when it fails.
+LOG = RESULTS / "server.log"
+READY_TIMEOUT_SECONDS = 20.0
+STOP_TIMEOUT_SECONDS = 5.0
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def cores() -> tuple[int, int]:
+    """(server's core, client's core); the same when there is only one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return allowed[0], allowed[-1]
+
+
+class Server:
+    """`python app.py FLAGS` on one core; a context manager.
+
+    `health_seconds` and `ready_seconds`: from the start of the process to the first 200 of /health and /ready.
+    """
+
+    def __init__(self, flags: list[str], root: Path = ROOT) -> None:
+        self._flags = flags
+        self._root = root
+        self.port = free_port()
+        self.health_seconds = self.ready_seconds = 0.0
+
+    def __enter__(self) -> "Server":
+        environ = {**os.environ, "STANDALONE_MODE": "true"}
+        # Users run with cached bytecode; an environment that forbids it would add compiling to the start.
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        core = cores()[0]
+        RESULTS.mkdir(exist_ok=True)
+        begin = time.monotonic()
+        with LOG.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(self.port), *self._flags],
+                cwd=self._root,
+                env=environ,
+                stdout=log,
+                stderr=log,
+                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+                start_new_session=True,
+            )
+        try:
+            self.health_seconds = self._wait_for("/health", begin) - begin
+            self.ready_seconds = self._wait_for("/ready", begin) - begin
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    @property
+    def pids(self) -> list[int]:
+        """The master and its workers."""
+        return family(self._process.pid)
+
+    def _wait_for(self, path: str, begin: float) -> float:
+        """Ask every 2 ms until the answer is 200; returns the time of that answer."""
+        while not self._answers(path):
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the server ended with {self._process.returncode}: {LOG.read_text()}")
+            if time.monotonic() > begin + READY_TIMEOUT_SECONDS:
+                raise TimeoutError(f"no 200 from {path} within {READY_TIMEOUT_SECONDS:g} s")
+            time.sleep(0.002)
+        return time.monotonic()
+
+    def _answers(self, path: str) -> bool:
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2.0) as probe:
+                probe.sendall(request.encode())
+                return probe.recv(64).startswith(b"HTTP/1.1 200")
+        except OSError:
+            return False
+
+    def _stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            # The server leads a session of its own, so this reaches it and its workers only.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
