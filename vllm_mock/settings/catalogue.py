@@ -9,9 +9,7 @@ from .kinds import LATCH, PATH
 from .settings import acting_flags
 
 HELP = Flag("help", LATCH, "Show this page.", names=("--help", "-h"))
-CONFIG = Flag(
-    "config", PATH, "YAML file with the same names; the command line and the environment win.", ("--config",)
-)
+CONFIG = Flag("config", PATH, "YAML file with the same names; the command line and the environment win.", ("--config",))
 
 
 @lru_cache(maxsize=1)

@@ -76,16 +76,16 @@ class _Parser:
             match, equals, value = catalogue.find(word[:2]), "=", word[2:]  # -n2, -O3
             name, dot = word[:2], ""
         if match is None or (dot and not match[0].kind.is_json):
-            raise SettingsError(
-                f"unknown flag {written}; the nearest known one is {catalogue.nearest_flag(name)}"
-            )
+            raise SettingsError(f"unknown flag {written}; the nearest known one is {catalogue.nearest_flag(name)}")
         flag, on = match
         if dot:
             self._take_key(flag, name, path, value if equals else self._one_word(written))
         elif flag.kind.takes == "none":
             self._take_switch(flag, name, on, equals)
         else:
-            self._store(flag, name, [value] if equals else self._words(flag, name))
+            words = [value] if equals else self._words(flag, name)
+            if words:
+                self._store(flag, name, words)
 
     def _take_switch(self, flag: Flag, name: str, on: bool, equals: str) -> None:
         if equals:
@@ -112,7 +112,10 @@ class _Parser:
             if not isinstance(target, dict):
                 raise SettingsError(f"{name}.{path}: {key} has a value already")
         if last.endswith("+"):
-            target.setdefault(last[:-1], []).extend(value.split(","))
+            items = target.setdefault(last.removesuffix("+"), [])
+            if not isinstance(items, list):
+                raise SettingsError(f"{name}.{path}: {last.removesuffix('+')} has a value already")
+            items.extend(value.split(","))
         else:
             target[last] = _json_or_text(value)
 
@@ -133,8 +136,10 @@ class _Parser:
 
 
 def _is_flag(word: str) -> bool:
-    """Whether a word starts a flag; negative numbers, a lone dash and phrases with spaces are values."""
-    return word.startswith("-") and len(word) > 1 and " " not in word and not _NEGATIVE_NUMBER.match(word)
+    """Whether a word starts a flag; negative numbers, a lone dash and phrases are values."""
+    if not word.startswith("-") or len(word) == 1 or _NEGATIVE_NUMBER.match(word):
+        return False
+    return " " not in word.partition("=")[0]
 
 
 def _json_or_text(value: str) -> Any:

@@ -24,14 +24,10 @@ def parse_duration(text: str, plain_unit: str) -> float:
     return seconds
 
 
-def _duration(plain_unit: str, unit_name: str, per: int = 1) -> Kind:
-    expected = f"a duration of 0 or more, such as 750us, 20ms or 1.5s (a plain number is in {unit_name})"
-    return single(
-        lambda text: parse_duration(text, plain_unit) / per,
-        expected,
-        "DURATION",
-        unit=f"duration, or {unit_name}",
-    )
+def _duration(plain_unit: str, plain_unit_name: str, per: int = 1) -> Kind:
+    expected = f"a duration of 0 or more, such as 750us, 20ms or 1.5s (a plain number is in {plain_unit_name})"
+    unit = f"{plain_unit_name} for {per} tokens" if per > 1 else plain_unit_name
+    return single(lambda text: parse_duration(text, plain_unit) / per, expected, "DURATION", unit=unit)
 
 
 MILLISECONDS = _duration("ms", "milliseconds")

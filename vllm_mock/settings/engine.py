@@ -52,13 +52,11 @@ class LatencySettings:
         MILLISECONDS,
         "Time to the first token, instead of TTFT and prefill, when the KV cache comes from a peer.",
     )
-    kv_cache_transfer_time_per_token: float = setting(
-        0.0, MILLISECONDS, "Added to that for each prompt token."
-    )
+    kv_cache_transfer_time_per_token: float = setting(0.0, MILLISECONDS, "Added to that for each prompt token.")
     time_factor_under_load: float = setting(
         1.0,
         number(1.0),
-        "Factor on all times when max_num_seqs requests run; fewer requests get a share of it.",
+        "Factor on all times when --max-num-seqs requests run; in proportion when fewer run.",
     )
     request_duration: float = setting(
         0.0,
@@ -69,7 +67,7 @@ class LatencySettings:
     latency_jitter: float = setting(
         0.0,
         MILLISECONDS,
-        "Largest random addition to the time to first token.",
+        "Each token comes earlier or later by a random time of up to this.",
         environment=(Environment("MOCK_LATENCY_JITTER_SECONDS", SECONDS),),
     )
     server_capacity: int | None = setting(
@@ -90,17 +88,21 @@ class EngineSettings:
     """Engine"""
 
     max_num_seqs: int = setting(1024, integer(1, unit="requests"), "Most requests that run at once.")
-    max_num_batched_tokens: int = setting(
-        8192, human(1, unit="tokens"), "Most tokens in one step of the engine."
-    )
+    max_num_batched_tokens: int = setting(8192, human(1, unit="tokens"), "Most tokens in one step of the engine.")
     max_num_queued_reqs: int | None = setting(
-        None, optional(integer(0, unit="requests")), "Most requests that wait; more are refused with 503."
+        None,
+        optional(integer(0, unit="requests")),
+        "Most unfinished requests, running or waiting; more are refused with 503.",
     )
     max_num_queued_tokens: int | None = setting(
-        None, optional(human(0, unit="tokens")), "Most prompt tokens that wait; more are refused with 503."
+        None,
+        optional(human(0, unit="tokens")),
+        "Prompt tokens before their first output token at which requests are refused with 503.",
     )
     max_waiting_queue_length: int | None = setting(
-        None, optional(integer(0, unit="requests")), "llm-d's name for the same limit; the lower one counts."
+        None,
+        optional(integer(0, unit="requests")),
+        "Most requests that wait, running ones not counted; more are refused with 503.",
     )
     scheduling_policy: str = setting(
         "fcfs", choice("fcfs", "priority"), "Order of waiting requests: as they came, or by priority."
@@ -108,7 +110,7 @@ class EngineSettings:
     block_size: int = setting(16, integer(1, unit="tokens"), "Size of a block of the KV cache.")
     num_gpu_blocks: int = setting(
         65536,
-        integer(1, unit="blocks"),
+        optional(integer(1, unit="blocks"), 65536),
         "Size of the KV cache.",
         name="--num-gpu-blocks-override",
         also=("--kv-cache-size",),
@@ -128,15 +130,11 @@ class EngineSettings:
         choice("sha256", "sha256_cbor", "xxhash", "xxhash_cbor"),
         "Hash of blocks in the prefix cache.",
     )
-    tensor_parallel_size: int = setting(
-        1, integer(1), "GPUs of one engine, shown in the fingerprint.", also=("-tp",)
-    )
+    tensor_parallel_size: int = setting(1, integer(1), "GPUs of one engine, shown in the fingerprint.", also=("-tp",))
     pipeline_parallel_size: int = setting(
         1, integer(1), "Stages of one engine, shown in the fingerprint.", also=("-pp",)
     )
-    data_parallel_size: int = setting(
-        1, integer(1), "Worker processes, each with its own engine.", also=("-dp",)
-    )
+    data_parallel_size: int = setting(1, integer(1), "Worker processes, each with its own engine.", also=("-dp",))
     enable_expert_parallel: bool = setting(
         False, SWITCH, "Expert parallelism, shown in the fingerprint.", also=("-ep",)
     )
@@ -153,9 +151,7 @@ class EngineSettings:
         "SIMULATION",
         default_text="off",
     )
-    llm_engine: str = from_environment(
-        "vllm", TEXT, "Engine whose metrics and routes are served.", "LLM_ENGINE"
-    )
+    llm_engine: str = from_environment("vllm", TEXT, "Engine whose metrics and routes are served.", "LLM_ENGINE")
 
 
 class MetricsSettings:
@@ -170,7 +166,7 @@ class MetricsSettings:
     legacy_metrics: bool = setting(True, SWITCH, "Serve metrics that vLLM has dropped but AIBrix reads.")
     disable_log_stats: bool = setting(False, LATCH, "Serve no metrics of the engine.")
     custom_histogram_buckets: dict[str, list[float]] = setting(
-        {}, HISTOGRAM_BUCKETS, "Bounds of the buckets, by name of the histogram's group."
+        {}, optional(HISTOGRAM_BUCKETS, {}), "Bounds of the buckets, by name of the histogram's group."
     )
     metrics_overrides: dict[str, Any] = from_environment(
         {}, json_object(), "Values for POST /set_metrics's keys at start.", "METRICS_OVERRIDES"

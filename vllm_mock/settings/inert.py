@@ -2,7 +2,7 @@
 
 One line each: the names, then the notation of the value: switch (with its negation), latch (a switch
 without), int, float, human (4k), text, json (an object), json/text, or the possible words. `?` also admits
-None, `...` takes several words, `+=` may be repeated. Lines with # are vLLM's own headings.
+None, `...` takes several words. Lines with # are vLLM's own headings.
 """
 
 from .flag import Flag, negations
@@ -40,7 +40,7 @@ TABLE = """\
 --dp-supervisor-probe-timeout-s float
 --dp-supervisor-probe-failure-threshold int
 --enable-ssl-refresh switch
---middleware text +=
+--middleware text
 --h11-max-incomplete-event-size int
 --enable-offline-docs switch
 --enable-flash-late-interaction switch
@@ -312,24 +312,32 @@ def _words(names: list[str]) -> Kind:
     return single(parse, f"one of {', '.join(names)}", "{" + ",".join(names) + "}")
 
 
-def _kind(notation: str, takes: str) -> Kind:
+def _kind(notation: str) -> Kind:
     plain = notation.removesuffix("?")
     kind = _KINDS.get(plain) or _words(plain.split("|"))
-    if notation.endswith("?"):
-        kind = optional(kind)
-    return many(kind) if takes else kind
+    return optional(kind) if notation.endswith("?") else kind
 
 
 def inert_flags() -> list[Flag]:
     """The table's rows, in its order."""
-    return [_flag(line) for line in TABLE.splitlines() if not line.startswith("#")]
+    return [flag for _, flags in inert_topics() for flag in flags]
+
+
+def inert_topics() -> list[tuple[str, list[Flag]]]:
+    """vLLM's headings, each with its rows."""
+    topics: list[tuple[str, list[Flag]]] = []
+    for line in TABLE.splitlines():
+        if line.startswith("#"):
+            topics.append((line.removeprefix("# "), []))
+        else:
+            topics[-1][1].append(_flag(line))
+    return topics
 
 
 def _flag(line: str) -> Flag:
-    words = line.split()
-    repeated = words[-1] in ("...", "+=")
-    notation = words[-2] if repeated else words[-1]
-    names = tuple(word for word in words if word.startswith("-"))
-    kind = _kind(notation, words[-1] if repeated else "")
+    words = line.removesuffix(" ...").split()
+    names, kind = tuple(words[:-1]), _kind(words[-1])
+    if line.endswith(" ..."):
+        kind = many(kind)
     dest = names[0].removeprefix("--").replace("-", "_")
     return Flag(dest, kind, names=names, negations=negations(kind, names), acts=False)

@@ -34,9 +34,7 @@ class Kind(NamedTuple):
     unit: str = ""
 
 
-def single(
-    parse: Callable[[str], Any], expected: str, metavar: str, *, is_json: bool = False, unit: str = ""
-) -> Kind:
+def single(parse: Callable[[str], Any], expected: str, metavar: str, *, is_json: bool = False, unit: str = "") -> Kind:
     """A kind of exactly one word."""
     return Kind(lambda words: parse(words[0]), expected, metavar, is_json=is_json, unit=unit)
 
@@ -52,11 +50,11 @@ def many(kind: Kind) -> Kind:
     )
 
 
-def optional(kind: Kind) -> Kind:
-    """`kind`, or None for an empty text or the word None, as vLLM's optional flags have it."""
+def optional(kind: Kind, absent: Any = None) -> Kind:
+    """`kind`, or `absent` for an empty text or the word None, as vLLM's optional flags have it."""
 
     def convert(words: Sequence[str]) -> Any:
-        return None if words[0] in ("", "None") else kind.convert(words)
+        return absent if words[0] in ("", "None") else kind.convert(words)
 
     return Kind(convert, f"{kind.expected}, or None", kind.metavar, is_json=kind.is_json, unit=kind.unit)
 
@@ -147,9 +145,7 @@ def human(low: int | None = None, *, unit: str = "") -> Kind:
             raise ValueError
         return value
 
-    return single(
-        parse, f"an integer{_range(low, None)} (4k = 4000, 4K = 4096)", unit.upper() or "N", unit=unit
-    )
+    return single(parse, f"an integer{_range(low, None)} (4k = 4000, 4K = 4096)", unit.upper() or "N", unit=unit)
 
 
 def human_or_auto(auto: int, *, unit: str = "") -> Kind:
@@ -162,9 +158,7 @@ def human_or_auto(auto: int, *, unit: str = "") -> Kind:
     return single(parse, f"{kind.expected} or auto", unit.upper() or "N", unit=unit)
 
 
-def number(
-    low: float | None = None, high: float | None = None, *, above: bool = False, unit: str = ""
-) -> Kind:
+def number(low: float | None = None, high: float | None = None, *, above: bool = False, unit: str = "") -> Kind:
     """A finite number within inclusive bounds; with `above` the lower bound itself is excluded."""
 
     def parse(text: str) -> float:
@@ -212,7 +206,9 @@ JSON_TEXTS = single(_json_texts, """a JSON list of strings, such as '["*"]'""", 
 
 
 def comma_separated(text: str) -> list[str]:
-    """The non-empty parts of a comma-separated list."""
+    """The non-empty parts of a comma-separated list; the word None is an empty one, as in vLLM."""
+    if text == "None":
+        return []
     return [part for part in (piece.strip() for piece in text.split(",")) if part]
 
 

@@ -29,8 +29,8 @@ def _lora_rank(text: str) -> int:
 
 
 LORA_RANK = Kind(lambda words: _lora_rank(words[0]), f"one of {', '.join(map(str, _LORA_RANKS))}", "N")
-# vLLM's --hf-token without a value means the token of a login; here it means the other sources of a token.
-HF_TOKEN = Kind(lambda words: words[0] if words else None, "a token", "TOKEN", takes="maybe")
+# vLLM's --hf-token without a value means the token of a login; here it leaves the other sources of a token.
+HF_TOKEN = TEXT._replace(takes="maybe", metavar="TOKEN")
 
 
 class ModelSettings:
@@ -44,7 +44,7 @@ class ModelSettings:
     )
     served_model_name: list[str] = setting(
         [],
-        many(TEXT),
+        many(optional(TEXT)),
         "Names that requests may use; the first is in responses and metrics.",
         default_text="the model",
     )
@@ -57,9 +57,7 @@ class ModelSettings:
     tokenizer_revision: str | None = setting(
         None, optional(TEXT), "Branch, tag or commit of a Hugging Face tokenizer.", default_text="--revision"
     )
-    revision: str | None = setting(
-        None, optional(TEXT), "Branch, tag or commit of the model, for its tokenizer."
-    )
+    revision: str | None = setting(None, optional(TEXT), "Branch, tag or commit of the model, for its tokenizer.")
     trust_remote_code: bool = setting(False, SWITCH, "Let a Hugging Face tokenizer run its own code.")
     hf_token: str | None = setting(
         None,
@@ -83,18 +81,12 @@ class ModelSettings:
 class OutputSettings:
     """Output"""
 
-    mode: str = setting(
-        "random", choice("random", "echo"), "What is said: sentences, or the last user message again."
-    )
+    mode: str = setting("random", choice("random", "echo"), "What is said: sentences, or the last user message again.")
     output_tokens_mean: float = setting(
         128.0, number(1, unit="tokens"), "Mean length of an answer that no request parameter bounds."
     )
-    output_tokens_std_dev: float = setting(
-        64.0, number(0, unit="tokens"), "Standard deviation of that length."
-    )
-    generation_config: str = setting(
-        "auto", TEXT, "Source of default sampling parameters: auto, vllm, or a folder."
-    )
+    output_tokens_std_dev: float = setting(64.0, number(0, unit="tokens"), "Standard deviation of that length.")
+    generation_config: str = setting("auto", TEXT, "Source of default sampling parameters: auto, vllm, or a folder.")
     override_generation_config: dict[str, Any] = setting(
         {}, json_object(), "Default sampling parameters, such as temperature."
     )
@@ -109,16 +101,10 @@ class OutputSettings:
     enable_prompt_tokens_details: bool = setting(False, SWITCH, "Report cached prompt tokens in usage.")
     enable_force_include_usage: bool = setting(False, SWITCH, "Send usage with every stream.")
     enable_per_request_metrics: bool = setting(False, SWITCH, "Report a request's timings in its response.")
-    fingerprint_mode: str = setting(
-        "full", choice("full", "hash", "custom", "none"), "Form of system_fingerprint."
-    )
+    fingerprint_mode: str = setting("full", choice("full", "hash", "custom", "none"), "Form of system_fingerprint.")
     fingerprint_value: str | None = setting(None, optional(TEXT), "The fingerprint of the mode custom.")
-    max_n_sequences: int = from_environment(
-        16384, integer(1), "Largest n of a request.", "VLLM_MAX_N_SEQUENCES"
-    )
-    max_stop_strings: int = from_environment(
-        4, integer(0), "Most stop strings of a request.", "VLLM_MAX_STOP_STRINGS"
-    )
+    max_n_sequences: int = from_environment(16384, integer(1), "Largest n of a request.", "VLLM_MAX_N_SEQUENCES")
+    max_stop_strings: int = from_environment(4, integer(0), "Most stop strings of a request.", "VLLM_MAX_STOP_STRINGS")
     max_completion_prompts: int = from_environment(
         1024, integer(1), "Most prompts in one completions request.", "VLLM_MAX_COMPLETION_PROMPTS"
     )
@@ -146,9 +132,7 @@ class ChatSettings:
         False, SWITCH, "Let the model call tools by itself; needs --tool-call-parser."
     )
     tool_call_parser: str | None = setting(None, optional(TEXT), "Format of tool calls, such as hermes.")
-    reasoning_parser: str = setting(
-        "", TEXT, "Format of reasoning, such as deepseek_r1.", default_text="none"
-    )
+    reasoning_parser: str = setting("", TEXT, "Format of reasoning, such as deepseek_r1.", default_text="none")
     enable_tokenizer_info_endpoint: bool = setting(False, SWITCH, "Serve GET /tokenizer_info.")
 
 

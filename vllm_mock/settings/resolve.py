@@ -12,7 +12,7 @@ def resolve(values: dict[str, Any], given: Set[str]) -> None:
 
     Raises SettingsError for an impossible combination.
     """
-    values["served_model_name"] = values["served_model_name"] or [values["model"]]
+    values["served_model_name"] = [name for name in values["served_model_name"] if name] or [values["model"]]
     values["pod_name"] = values["pod_name"] or socket.gethostname()
     values["metrics_mode"] = values["metrics_mode"] or ("live" if values["simulation"] else "mock")
     # As in vLLM, an empty key is no key.
@@ -45,6 +45,4 @@ def _check_tools(values: dict[str, Any]) -> None:
 def _check_lora(values: dict[str, Any]) -> None:
     loras, cpu_loras = values["max_loras"], values["max_cpu_loras"]
     if values["enable_lora"] and cpu_loras is not None and cpu_loras < loras:
-        raise SettingsError(
-            f"--max-cpu-loras {cpu_loras} is not possible; expected at least --max-loras, {loras}"
-        )
+        raise SettingsError(f"--max-cpu-loras {cpu_loras} is not possible; expected at least --max-loras, {loras}")

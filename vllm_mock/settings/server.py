@@ -8,22 +8,16 @@ class ServerSettings:
     """Server"""
 
     host: str | None = setting(None, optional(TEXT), "Address to listen on.", default_text="0.0.0.0")
-    port: int = setting(
-        8000, integer(0, 65535), "Port to listen on.", environment=(Environment("SERVER_PORT"),)
-    )
-    uds: str | None = setting(
-        None, optional(PATH), "Unix domain socket to listen on, instead of host and port."
-    )
+    port: int = setting(8000, integer(0, 65535), "Port to listen on.", environment=(Environment("SERVER_PORT"),))
+    uds: str | None = setting(None, optional(PATH), "Unix domain socket to listen on, instead of host and port.")
     api_key: list[str] = setting(
         [],
-        many(TEXT),
+        many(optional(TEXT)),
         "Keys, any of which a client must send as a Bearer token; none means open.",
         environment=(Environment("VLLM_API_KEY"),),
         secret=True,
     )
-    root_path: str | None = setting(
-        None, optional(TEXT), "Path prefix under which the routes are served as well."
-    )
+    root_path: str | None = setting(None, optional(TEXT), "Path prefix under which the routes are served as well.")
     shutdown_timeout: int = setting(
         0,
         integer(0, unit="seconds"),
@@ -35,9 +29,7 @@ class ServerSettings:
     h11_max_header_count: int = setting(256, integer(1), "Most header fields in a request.")
     disable_fastapi_docs: bool = setting(False, SWITCH, "Do not serve /docs, /redoc and /openapi.json.")
     enable_request_id_headers: bool = setting(False, SWITCH, "Send X-Request-Id with every response.")
-    enable_server_load_tracking: bool = setting(
-        False, SWITCH, "Count the requests in progress for GET /load."
-    )
+    enable_server_load_tracking: bool = setting(False, SWITCH, "Count the requests in progress for GET /load.")
     enable_access_log: bool = setting(
         False,
         SWITCH,
@@ -58,16 +50,10 @@ class ServerSettings:
     allow_credentials: bool = setting(False, SWITCH, "Let CORS requests carry credentials.")
     ssl_keyfile: str | None = setting(None, optional(PATH), "Private key for HTTPS.")
     ssl_certfile: str | None = setting(None, optional(PATH), "Certificate for HTTPS.")
-    ssl_ca_certs: str | None = setting(
-        None, optional(PATH), "Certificates that clients' certificates must chain to."
-    )
-    ssl_cert_reqs: int = setting(
-        0, integer(0, 2), "Whether clients need a certificate: 0 no, 1 optional, 2 required."
-    )
+    ssl_ca_certs: str | None = setting(None, optional(PATH), "Certificates that clients' certificates must chain to.")
+    ssl_cert_reqs: int = setting(0, integer(0, 2), "Whether clients need a certificate: 0 no, 1 optional, 2 required.")
     ssl_ciphers: str | None = setting(None, optional(TEXT), "Ciphers for HTTPS, in OpenSSL's notation.")
-    server_dev_mode: bool = from_environment(
-        False, SWITCH, "Serve vLLM's development routes.", "VLLM_SERVER_DEV_MODE"
-    )
+    server_dev_mode: bool = from_environment(False, SWITCH, "Serve vLLM's development routes.", "VLLM_SERVER_DEV_MODE")
     standalone_mode: bool = from_environment(
         False, SWITCH, "Never ask Kubernetes for the number of replicas.", "STANDALONE_MODE"
     )

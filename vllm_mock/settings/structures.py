@@ -71,7 +71,7 @@ def _convert_lora_modules(words: Sequence[str]) -> list[LoRAModule]:
 
 
 LORA_MODULES = Kind(
-    _convert_lora_modules, "name=path, or JSON with name and path", "NAME=PATH", takes="many", is_json=False
+    _convert_lora_modules, "name=path, or JSON with name and path", "NAME=PATH", takes="many", is_json=True
 )
 
 

@@ -33,36 +33,35 @@ def _load(path: str) -> Any:
 
 
 def _given(path: str, key: str, value: Any) -> Given | None:
-    name = "--" + key.removeprefix("--").replace("_", "-")
-    match = catalogue.find(name)
-    if match is None or match[0] in (catalogue.CONFIG, catalogue.HELP):
-        nearest = catalogue.nearest_flag(name).removeprefix("--")
-        raise SettingsError(f"{path}: unknown key {key!r}; the nearest known one is {nearest}")
+    flag, on = _find(path, key)
     if value is None:
         return None
-    flag, on = match
     source = f"{path}: key {key!r}"
-    words = _words(flag, value, source)
+    items = value if isinstance(value, list) and flag.kind.takes == "many" else [value]
+    words = [_word(flag, item, source) for item in items]
     if not on:
         words = ["false" if flag.read(words, source) else "true"]
     return Given(flag, words, source)
 
 
-def _words(flag: Flag, value: Any, source: str) -> list[str]:
-    """`value` in the notation of the command line, so that both are read by the same rules."""
-    if flag.kind.is_json:
-        return [value if isinstance(value, str) else json.dumps(value, default=str)]
-    if isinstance(value, list) and flag.kind.takes == "many":
-        return [_word(item) for item in value]
-    if isinstance(value, (list, dict)) and flag.kind.takes != "many":
-        raise SettingsError(
-            f"{source}: {shown(json.dumps(value, default=str))} is not possible; "
-            f"expected {flag.kind.expected}"
-        )
-    return [_word(value)]
+def _find(path: str, key: str) -> tuple[Flag, bool]:
+    name = "--" + key.removeprefix("--").replace("_", "-")
+    try:
+        match = catalogue.find(name)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
+    if match is None or match[0] in (catalogue.CONFIG, catalogue.HELP):
+        nearest = catalogue.nearest_flag(name).removeprefix("--")
+        raise SettingsError(f"{path}: unknown key {key!r}; the nearest known one is {nearest}")
+    return match
 
 
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value, default=str) if isinstance(value, (list, dict)) else str(value)
+def _word(flag: Flag, item: Any, source: str) -> str:
+    """`item` in the notation of the command line, so that both are read by the same rules."""
+    if isinstance(item, (dict, list)) and flag.kind.is_json:
+        return json.dumps(item, default=str)
+    is_switch = flag.kind.takes == "none"
+    if isinstance(item, (dict, list)) or (isinstance(item, bool) and not is_switch and not flag.kind.is_json):
+        given = shown(json.dumps(item, default=str))
+        raise SettingsError(f"{source}: {given} is not possible; expected {flag.kind.expected}")
+    return str(item).lower() if isinstance(item, bool) else str(item)
