@@ -15,7 +15,7 @@ from vllm_mock.routes.openai.chat_stream import ChatStream
 from vllm_mock.routes.openai.prepare import PreparedChat, prepare_chat
 from vllm_mock.routes.openai.refusal import StreamedRefusal
 from vllm_mock.routes.openai.request_metrics import whole_answer_metrics
-from vllm_mock.routes.openai.runs import Run, Scheduling, collect, start, stream
+from vllm_mock.routes.openai.runs import Run, collect, start, stream
 from vllm_mock.routes.replies import json_reply, stream_reply
 
 if TYPE_CHECKING:
@@ -26,14 +26,13 @@ def register(blueprint: Blueprint, services: "Services") -> None:
     """Add the route to the blueprint."""
 
     def chat_completions() -> Response:
+        environ = request.environ
         try:
-            chat = prepare_chat(services, request.get_data(cache=False), request.headers.get("Content-Type"))
+            chat = prepare_chat(services, environ)
         except StreamedRefusal as refusal:
             return stream_reply(refusal.events(spaced=False))
         body = chat.body
-        scheduling = Scheduling(
-            headers.response_id("chatcmpl", body.request_id), headers.priority(body.priority), body.cache_salt
-        )
+        scheduling = headers.scheduling(environ, "chatcmpl", body)
         runs = start(services, [chat.prompt], [chat.spec], scheduling)
         options = answer_options(services, body)
         if body.stream:
@@ -49,14 +48,14 @@ def _streamed(
     include_usage, continuous = stream_options(services, chat.body.stream_options)
     shape = StreamOptions(response_id, int(time.time()), chat.model, services.fingerprint, include_usage, continuous)
     renderer = ChatStream(runs, options, shape, chat.role, chat.echo)
-    return stream_reply(stream(services, runs, renderer.render, renderer.end, headers.connection()))
+    return stream_reply(stream(services, runs, renderer.render, renderer.end, headers.connection(request.environ)))
 
 
 def _whole(
     services: "Services", chat: PreparedChat, runs: list[Run], response_id: str, options: AnswerOptions
 ) -> Response:
     created = int(time.time())
-    collect(services, runs, headers.connection())
+    collect(services, runs, headers.connection(request.environ))
     choices = [_choice(run, chat, options) for run in runs]
     prompt = chat.prompt
     envelope = Envelope(response_id, created, chat.model, services.fingerprint, final_usage(runs, options, chat=True))
@@ -72,7 +71,7 @@ def _whole(
         envelope.prompt_text = quote(prompt.text)
     envelope.metrics = whole_answer_metrics(runs, services.settings.enable_per_request_metrics)
     response = json_reply(chat_completion(envelope, chat.role, choices))
-    report = headers.load_report(services)
+    report = headers.load_report(request.environ, services)
     if report is not None:
         response.headers["endpoint-load-metrics"] = report
     return response

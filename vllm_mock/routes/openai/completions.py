@@ -16,7 +16,7 @@ from vllm_mock.routes.openai.completion_stream import CompletionStream
 from vllm_mock.routes.openai.prepare import PreparedCompletion, prepare_completion
 from vllm_mock.routes.openai.refusal import StreamedRefusal
 from vllm_mock.routes.openai.request_metrics import whole_answer_metrics
-from vllm_mock.routes.openai.runs import Run, Scheduling, collect, start, stream
+from vllm_mock.routes.openai.runs import Run, collect, start, stream
 from vllm_mock.routes.replies import json_reply, stream_reply
 
 if TYPE_CHECKING:
@@ -27,16 +27,13 @@ def register(blueprint: Blueprint, services: "Services") -> None:
     """Add the route to the blueprint."""
 
     def completions() -> Response:
+        environ = request.environ
         try:
-            completion = prepare_completion(
-                services, request.get_data(cache=False), request.headers.get("Content-Type")
-            )
+            completion = prepare_completion(services, environ)
         except StreamedRefusal as refusal:
             return stream_reply(refusal.events(spaced=True))
         body = completion.body
-        scheduling = Scheduling(
-            headers.response_id("cmpl", body.request_id), headers.priority(body.priority), body.cache_salt
-        )
+        scheduling = headers.scheduling(environ, "cmpl", body)
         runs = start(services, completion.prompts, completion.specs, scheduling)
         options = answer_options(services, body)
         echoes = [_echo(services, completion, run, options) for run in runs]
@@ -83,7 +80,7 @@ def _streamed(
         response_id, int(time.time()), completion.model, services.fingerprint, include_usage, continuous
     )
     renderer = CompletionStream(runs, echoes, options, shape)
-    return stream_reply(stream(services, runs, renderer.render, renderer.end, headers.connection()))
+    return stream_reply(stream(services, runs, renderer.render, renderer.end, headers.connection(request.environ)))
 
 
 def _whole(
@@ -95,14 +92,14 @@ def _whole(
     options: AnswerOptions,
 ) -> Response:
     created = int(time.time())
-    collect(services, runs, headers.connection())
+    collect(services, runs, headers.connection(request.environ))
     choices = [_choice(services, completion, run, echo, options) for run, echo in zip(runs, echoes, strict=True)]
     envelope = Envelope(
         response_id, created, completion.model, services.fingerprint, final_usage(runs, options, chat=False)
     )
     envelope.metrics = whole_answer_metrics(runs, services.settings.enable_per_request_metrics)
     response = json_reply(text_completion(envelope, choices))
-    report = headers.load_report(services)
+    report = headers.load_report(request.environ, services)
     if report is not None:
         response.headers["endpoint-load-metrics"] = report
     return response

@@ -1,4 +1,7 @@
-"""Request headers that change what is served."""
+"""What a view reads of its request beside the JSON: body bytes, connection, headers that change what is served.
+
+All read the WSGI environ directly: Werkzeug's wrappers around it would cost more than validating a request.
+"""
 
 import random
 from typing import TYPE_CHECKING, Any
@@ -6,26 +9,40 @@ from typing import TYPE_CHECKING, Any
 from flask import request
 
 from vllm_mock.protocol.errors import ApiError
+from vllm_mock.routes.openai.runs import Scheduling
 
 if TYPE_CHECKING:
     from vllm_mock.services import Services
 
 
-def response_id(prefix: str, requested: str | None) -> str:
+def body(environ: dict[str, Any]) -> bytes:
+    """The whole request body."""
+    if environ.get("wsgi.input_terminated"):
+        return environ["wsgi.input"].read()
+    return request.get_data(cache=False)
+
+
+def scheduling(environ: dict[str, Any], prefix: str, request: Any) -> Scheduling:
+    """What the engine is told about a validated request; `prefix` begins the id of its answer."""
+    return Scheduling(
+        _response_id(environ, prefix, request.request_id), _priority(environ, request.priority), request.cache_salt
+    )
+
+
+def _response_id(environ: dict[str, Any], prefix: str, requested: str | None) -> str:
     """`prefix-ID`: the X-Request-Id header wins over the body's request_id, else 16 random hex digits."""
-    chosen = request.headers.get("X-Request-Id") or requested or f"{random.getrandbits(64):016x}"
+    chosen = environ.get("HTTP_X_REQUEST_ID") or requested or f"{random.getrandbits(64):016x}"
     return f"{prefix}-{chosen}"
 
 
-def connection() -> Any:
+def connection(environ: dict[str, Any]) -> Any:
     """The client's socket, or None where the server does not tell it."""
-    environ = request.environ
     return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
 
 
-def load_report(services: "Services") -> str | None:
+def load_report(environ: dict[str, Any], services: "Services") -> str | None:
     """The value of the endpoint-load-metrics header, in the form that the request's header asks for."""
-    form = request.headers.get("endpoint-load-metrics-format", "").lower()
+    form = environ.get("HTTP_ENDPOINT_LOAD_METRICS_FORMAT", "").lower()
     if form not in ("text", "json"):
         return None
     waiting = float(services.engine.waiting)
@@ -35,9 +52,9 @@ def load_report(services: "Services") -> str | None:
     return f'JSON {{"named_metrics": {{"num_requests_waiting": {waiting}, "kv_cache_usage_perc": {usage}}}}}'
 
 
-def check_data_parallel_rank(services: "Services") -> None:
+def check_data_parallel_rank(environ: dict[str, Any], services: "Services") -> None:
     """Refuse an X-data-parallel-rank outside the ranks that exist; what is no integer is ignored."""
-    header = request.headers.get("X-data-parallel-rank")
+    header = environ.get("HTTP_X_DATA_PARALLEL_RANK")
     if header is None:
         return
     try:
@@ -49,9 +66,12 @@ def check_data_parallel_rank(services: "Services") -> None:
         raise ApiError.bad_request(f"data_parallel_rank {rank} is out of range [0, {ranks}).")
 
 
-def priority(requested: int) -> int:
+def _priority(environ: dict[str, Any], requested: int) -> int:
     """The scheduling priority: the X-Vllm-Priority header wins over the body."""
+    header = environ.get("HTTP_X_VLLM_PRIORITY")
+    if header is None:
+        return requested
     try:
-        return int(request.headers["X-Vllm-Priority"])
-    except (KeyError, ValueError):
+        return int(header)
+    except ValueError:
         return requested

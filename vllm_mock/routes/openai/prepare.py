@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vllm_mock.generation import SamplingSpec
 from vllm_mock.protocol.errors import ApiError
-from vllm_mock.routes.openai.headers import check_data_parallel_rank
+from vllm_mock.routes.openai import headers
 from vllm_mock.routes.openai.refusal import engine_stage
 from vllm_mock.routes.openai.runs import Prompt
 
@@ -41,7 +41,7 @@ class PreparedCompletion:
     specs: list[SamplingSpec]
 
 
-def prepare_chat(services: "Services", raw: bytes, content_type: str | None) -> PreparedChat:
+def prepare_chat(services: "Services", environ: dict[str, Any]) -> PreparedChat:
     """Validate, render and tokenize; raises ApiError as vLLM would, in its order."""
     from vllm_mock.protocol.chat import ChatCompletionRequest
     from vllm_mock.protocol.chat_template import check_trust, render
@@ -50,7 +50,7 @@ def prepare_chat(services: "Services", raw: bytes, content_type: str | None) -> 
     from vllm_mock.protocol.sampling import check_asked_lengths
     from vllm_mock.protocol.tools import check_tool_flags
 
-    body = parse_request(raw, content_type, ChatCompletionRequest)
+    body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), ChatCompletionRequest)
     model = resolve_model(services, body.model)
     limits = services.limits
     check_asked_lengths(body, limits)
@@ -58,25 +58,25 @@ def prepare_chat(services: "Services", raw: bytes, content_type: str | None) -> 
     check_trust(body, limits)
     text = render(body, services.tokenizer, limits)
     prompts = tokenize_prompts(body, [text], services.tokenizer, limits)
-    (spec,) = _specs(services, body, prompts, model)
+    (spec,) = _specs(services, environ, body, prompts, model)
     spec.last_user_text = _last_user_text(body.messages)
     role, echo = _role_and_echo(services, body)
     return PreparedChat(body, model, role, echo, Prompt(prompts[0].token_ids, text), spec)
 
 
-def prepare_completion(services: "Services", raw: bytes, content_type: str | None) -> PreparedCompletion:
+def prepare_completion(services: "Services", environ: dict[str, Any]) -> PreparedCompletion:
     """Validate and tokenize; raises ApiError as vLLM would, in its order."""
     from vllm_mock.protocol.completions import CompletionRequest
     from vllm_mock.protocol.parsing import parse_request
     from vllm_mock.protocol.prompts import completion_prompts, tokenize_prompts
     from vllm_mock.protocol.sampling import check_asked_lengths
 
-    body = parse_request(raw, content_type, CompletionRequest)
+    body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), CompletionRequest)
     model = resolve_model(services, body.model)
     limits = services.limits
     check_asked_lengths(body, limits)
     prompts = tokenize_prompts(body, completion_prompts(body), services.tokenizer, limits)
-    specs = _specs(services, body, prompts, model)
+    specs = _specs(services, environ, body, prompts, model)
     for spec, prompt in zip(specs, prompts, strict=True):
         if services.settings.mode == "echo":
             spec.last_user_text = prompt.text or services.tokenizer.decode(prompt.token_ids)
@@ -91,7 +91,9 @@ def resolve_model(services: "Services", requested: str | None) -> str:
     return model
 
 
-def _specs(services: "Services", body: Any, prompts: Sequence["TokenizedPrompt"], model: str) -> list[SamplingSpec]:
+def _specs(
+    services: "Services", environ: dict[str, Any], body: Any, prompts: Sequence["TokenizedPrompt"], model: str
+) -> list[SamplingSpec]:
     """One specification per prompt: first the values of all are checked, then what the engine would refuse."""
     from vllm_mock.protocol.engine_checks import check_engine_input
     from vllm_mock.protocol.sampling import check_values, max_output_tokens
@@ -103,7 +105,7 @@ def _specs(services: "Services", body: Any, prompts: Sequence["TokenizedPrompt"]
     with engine_stage(bool(body.stream)):
         for prompt in prompts:
             check_engine_input(body, prompt.token_ids, limits)
-        check_data_parallel_rank(services)
+        headers.check_data_parallel_rank(environ, services)
     return [_spec(body, bound, model) for bound in bounds]
 
 

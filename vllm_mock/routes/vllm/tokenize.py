@@ -6,6 +6,7 @@ from flask import Blueprint, Response, request
 
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.json_text import compact
+from vllm_mock.routes.openai import headers
 from vllm_mock.routes.openai.prepare import resolve_model
 from vllm_mock.routes.replies import json_reply
 from vllm_mock.tokenizer import TokenizerError
@@ -21,7 +22,7 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         from vllm_mock.protocol.parsing import parse_request
         from vllm_mock.protocol.tokenize import TokenizeRequest
 
-        body = parse_request(request.get_data(cache=False), request.headers.get("Content-Type"), TokenizeRequest)
+        body = parse_request(headers.body(request.environ), request.environ.get("CONTENT_TYPE"), TokenizeRequest)
         resolve_model(services, body.model)
         tokenizer = services.tokenizer
         try:
@@ -44,7 +45,7 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         from vllm_mock.protocol.parsing import parse_request
         from vllm_mock.protocol.tokenize import DetokenizeRequest
 
-        body = parse_request(request.get_data(cache=False), request.headers.get("Content-Type"), DetokenizeRequest)
+        body = parse_request(headers.body(request.environ), request.environ.get("CONTENT_TYPE"), DetokenizeRequest)
         resolve_model(services, body.model)
         try:
             text = services.tokenizer.decode(body.tokens, skip_special_tokens=False)
