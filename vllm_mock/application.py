@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from flask import Flask, Request
@@ -77,6 +77,10 @@ class MockApp(Flask):
             default_method=environ["REQUEST_METHOD"],
             query_args=environ.get("QUERY_STRING", ""),
         )
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """No view is a coroutine; Flask's own looks at each of them, and at each hook, anew."""
+        return func
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         lifecycle = self.services.lifecycle

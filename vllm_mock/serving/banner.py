@@ -12,9 +12,8 @@ def _milliseconds(seconds: float) -> str:
 def banner(settings: Settings) -> str:
     """Address, model, engine, latencies and metrics mode in one line."""
     where = f"unix:{settings.uds}" if settings.uds else f"http://{settings.host or '0.0.0.0'}:{settings.port}"
-    engine = f"simulator {settings.simulation}" if settings.simulation else "fixed"
     return (
-        f"vllm-mock serving {settings.served_model_name[0]} on {where} | engine {engine}: "
+        f"vllm-mock serving {settings.served_model_name[0]} on {where} | engine fixed: "
         f"TTFT {_milliseconds(settings.time_to_first_token)}, "
         f"prefill {settings.prefill_time_per_token * 1e6:g} us/token, "
         f"inter-token latency {_milliseconds(settings.inter_token_latency)} | metrics {settings.metrics_mode}"
@@ -25,6 +24,11 @@ def print_banner(settings: Settings) -> None:
     """Print the start-up line to standard output, warnings and flags without effect to standard error."""
     for warning in settings.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    if settings.simulation:
+        print(
+            f"warning: SIMULATION={settings.simulation}: there is no simulator yet, latencies are the fixed ones",
+            file=sys.stderr,
+        )
     if settings.ignored_flags:
         print(f"accepted without effect: {' '.join(settings.ignored_flags)}", file=sys.stderr)
     sys.stderr.flush()
