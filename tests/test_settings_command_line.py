@@ -172,7 +172,9 @@ def test_hf_token_without_a_value_leaves_the_other_sources():
         ("--max-num-sequences", "--max-num-seqs"),
         ("--time-to-first-tokens", "--time-to-first-token"),
         ("--enable_prefix_cache", "--enable-prefix-caching"),
-        ("--swap-space=4", "--"),
+        ("--max-num-batched-token-count", "--max-num-batched-tokens"),
+        ("--swap-space=4", "--kv-offloading-size"),
+        ("--task", "--runner"),
         ("-x", "--"),
     ],
 )

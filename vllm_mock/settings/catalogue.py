@@ -11,6 +11,15 @@ from .settings import acting_flags
 HELP = Flag("help", LATCH, "Show this page.", names=("--help", "-h"))
 CONFIG = Flag("config", PATH, "YAML file with the same names; the command line and the environment win.", ("--config",))
 
+# What took the place of flags that older releases of vLLM had: for these the meaning is nearer than the letters.
+_SUCCESSORS = {
+    "--task": "--runner",
+    "--guided-decoding-backend": "--structured-outputs-config",
+    "--enable-reasoning": "--reasoning-parser",
+    "--max-seq-len-to-capture": "--max-cudagraph-capture-size",
+    "--swap-space": "--kv-offloading-size",
+}
+
 
 @lru_cache(maxsize=1)
 def names() -> dict[str, tuple[Flag, bool]]:
@@ -47,5 +56,8 @@ def nearest(name: str, known: list[str]) -> str:
 
 
 def nearest_flag(name: str) -> str:
-    """The flag whose name looks most like `name`."""
-    return nearest(name, [known for known in names() if known.startswith("--")])
+    """The flag that succeeded `name`, or whose name looks most like it, the dashes in front not counted."""
+    if name in _SUCCESSORS:
+        return _SUCCESSORS[name]
+    bare = [known.removeprefix("--") for known in names() if known.startswith("--")]
+    return "--" + nearest(name.lstrip("-"), bare)
