@@ -1,0 +1,209 @@
+"""Recorded exchanges with vLLM 0.33.0 as requests to repeat, and what of two answers must be equal.
+
+A capture's first lines are `>>> METHOD PATH`, `>>> JSON body` and `>>> curl args: ...` (the last two where needed);
+then comes the answer as `curl -i` showed it, with one newline added. What the engine decides (texts, ids, log
+probabilities, numbers of generated and of cached tokens) was made up by a script in the recording.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from raw_http import DONE, Reply
+
+FOLDER = Path(__file__).parent / "contract" / "captures"
+CURL_OPTION = re.compile(r"-([A-Za-z])(?: (.*?))?(?= -[A-Za-z](?: |$)|$)")
+FORM = "application/x-www-form-urlencoded"
+
+# Headers that no two servers share, and those by which ours names the pod (a decision for AIBrix).
+UNCOMPARED_HEADERS = {"date", "content-length", "connection", "keep-alive"}
+OWN_HEADERS = {"x-inference-pod", "x-inference-namespace"}
+
+
+@dataclass
+class Capture:
+    """One recorded exchange."""
+
+    name: str
+    method: str = "GET"
+    path: str = "/"
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    reply: Reply = field(default_factory=lambda: Reply(0, [], b""))
+
+
+def names() -> list[str]:
+    """The captures that are in the repository."""
+    return sorted(path.stem for path in FOLDER.glob("*.txt"))
+
+
+def load(name: str) -> Capture:
+    """Read a capture by its file name without .txt."""
+    lines = (FOLDER / f"{name}.txt").read_bytes().removesuffix(b"\n")
+    capture = Capture(name)
+    first = True
+    while lines.startswith(b">>> "):
+        line, _, lines = lines.partition(b"\n")
+        text = line.removeprefix(b">>> ")
+        if first:
+            capture.method, capture.path = text.decode().split(" ", 1)
+            first = False
+        elif text.startswith(b"curl args: "):
+            _apply_curl_options(capture, text.removeprefix(b"curl args: ").decode())
+        else:
+            capture.body = text
+            capture.headers["Content-Type"] = "application/json"
+    head, _, body = lines.partition(b"\r\n\r\n")
+    status, *fields = head.decode().split("\r\n")
+    pairs = [tuple(line.split(": ", 1)) for line in fields]
+    capture.reply = Reply(int(status.split()[1]), [(name.lower(), value) for name, value in pairs], body)
+    return capture
+
+
+def _apply_curl_options(capture: Capture, arguments: str) -> None:
+    for option, value in CURL_OPTION.findall(arguments):
+        if option == "H":
+            name, _, text = value.partition(": ")
+            capture.headers[name.title()] = text
+        elif option == "d":
+            capture.body = value.encode()
+            capture.headers.setdefault("Content-Type", FORM)
+
+
+def comparable(reply: Reply) -> str:
+    """Status, headers and body of an answer as text, with everything that may differ replaced."""
+    lines = [str(reply.status), *sorted(_comparable_headers(reply))]
+    content_type = reply.header("content-type") or ""
+    if content_type.startswith("text/event-stream"):
+        lines += _comparable_stream(reply)
+    elif content_type == "application/json" and reply.status < 400 and reply.body:
+        _check_compact(reply.body)
+        lines.append(_shape(reply.json()))
+    else:
+        lines.append(reply.body.decode())
+    return "\n".join(lines)
+
+
+def _comparable_headers(reply: Reply) -> list[str]:
+    shown = []
+    for name, value in reply.headers:
+        if name in UNCOMPARED_HEADERS | OWN_HEADERS:
+            continue
+        if name == "location":
+            value = re.sub("//[^/]+/", "//HOST/", value)
+        elif name == "x-request-id":
+            value = re.sub("^[0-9a-f]{32}$", "<32 hex>", value)
+        elif name == "endpoint-load-metrics":
+            value = re.sub(r"\d+\.\d+", "<float>", value)
+        shown.append(f"{name}: {value}")
+    return shown
+
+
+def _comparable_stream(reply: Reply) -> list[str]:
+    """The sequence of chunk shapes; neighbours of one shape count once, since texts differ in length."""
+    assert reply.body.endswith(b"\n\n")
+    events = reply.events()
+    assert events[-1] == DONE
+    shapes = []
+    for event in events[:-1]:
+        data = event.removeprefix(b"data: ")
+        assert data != event
+        _check_compact(data)
+        shapes.append(_shape(json.loads(data)))
+    return [shape for shape, _ in groupby(shapes)]
+
+
+def _check_compact(body: bytes) -> None:
+    """vLLM's JSON has no spaces between tokens and no escapes beyond those that JSON needs."""
+    text = json.dumps(json.loads(body), separators=(",", ":"), ensure_ascii=False)
+    assert body.decode() == text
+
+
+def _shape(document: Any) -> str:
+    _check_usage(document.get("usage"))
+    _mark_counts(document)
+    return json.dumps(_normalised(document), indent=1)
+
+
+def _check_usage(usage: dict[str, Any] | None) -> None:
+    if usage is not None:
+        assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+
+
+def _mark_counts(document: Any) -> None:
+    """Where a text ended by itself or is not over yet, the number of its tokens is the engine's affair."""
+    usage = document.get("usage")
+    reasons = {choice["finish_reason"] for choice in document.get("choices", ())}
+    if usage is not None and reasons != {"length"}:
+        usage["completion_tokens"] = usage["total_tokens"] = "<count>"
+
+
+def _normalised(value: Any, key: str = "") -> Any:
+    if key in REPLACEMENTS:
+        return REPLACEMENTS[key](value)
+    if isinstance(value, dict):
+        return {name: _normalised(item, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_normalised(item) for item in value]
+    return value
+
+
+def _identifier(value: Any) -> Any:
+    return re.sub("-[0-9a-f]{16}$", "-<16 hex>", value)
+
+
+def _time(value: Any) -> str:
+    assert type(value) is int
+    assert value > 1_700_000_000
+    return "<time>"
+
+
+def _text(value: Any) -> Any:
+    """Texts differ; whether there is one, an empty one or null does not."""
+    return "<text>" if isinstance(value, str) and value else value
+
+
+def _fingerprint(value: Any) -> Any:
+    return re.sub("-[0-9a-f]{8}$", "-<8 hex>", value)
+
+
+def _token_ids(value: Any) -> Any:
+    return "<token ids>" if value and all(type(token) is int for token in value) else value
+
+
+def _number(value: Any) -> Any:
+    return f"<{type(value).__name__}>" if isinstance(value, int | float) else value
+
+
+def _logprobs(value: Any) -> Any:
+    """The values and tokens are the engine's; keys, their order and the number of entries are not."""
+    if isinstance(value, dict) and "text_offset" in value:
+        assert all(top and all(type(p) is float for p in top.values()) for top in value["top_logprobs"])
+        return {name: items if name == "text_offset" else [name] * len(items) for name, items in value.items()}
+    return _logprob_entries(value)
+
+
+def _logprob_entries(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_logprob_entries(item) for item in value]
+    if isinstance(value, dict):
+        if "bytes" in value:
+            assert bytes(value["bytes"]).decode() == value["token"]
+        return {k: _logprob_entries(v) if k.endswith(("content", "logprobs")) else f"<{k}>" for k, v in value.items()}
+    return value
+
+
+# How each key's value is replaced by what of it must be equal.
+REPLACEMENTS = {
+    "id": _identifier,
+    "created": _time,
+    "content": _text,
+    "text": _text,
+    "system_fingerprint": _fingerprint,
+    "token_ids": _token_ids,
+    "logprobs": _logprobs,
+    "cached_tokens": _number,
+}

@@ -1,0 +1,28 @@
+"""Servers for the tests that speak HTTP."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from server import INSTANT, TINY, Server, ServerPool, running
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPool]:
+    """Shared servers, one per set of flags."""
+    pool = ServerPool(tmp_path_factory.mktemp("servers"))
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def tiny(servers: ServerPool) -> Server:
+    """The captures' server: model tiny with alias2, 256 tokens of context, a token per character, no latency."""
+    return servers.get(*TINY, *INSTANT)
+
+
+@pytest.fixture
+def launch(tmp_path) -> Iterator[Callable[..., Server]]:
+    """Starts servers for one test alone, which may signal or kill them."""
+    with ExitStack() as stack:
+        yield lambda *flags, **options: stack.enter_context(running(tmp_path, flags, **options))

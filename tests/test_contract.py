@@ -1,0 +1,133 @@
+"""Every recorded exchange with vLLM 0.33.0 that concerns the served routes, repeated against our server."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import captures
+import pytest
+from captures import Capture
+from raw_http import Reply
+from server import INSTANT, TINY, Server, ServerPool
+
+# ---- What does not apply ------------------------------------------------------------------------------------
+
+AIBRIX_401 = "AIBrix's 401 is an OpenAI error object with the code invalid_api_key"
+AIBRIX_ROUTES = "AIBrix's LoRA and sleep routes are always on"
+NO_MARKERS = "the recording's engine fails on the marker ERRFIN in a prompt; ours fails on no text"
+
+DIFFERENT: dict[str, str] = {
+    "s2_noauth": AIBRIX_401,
+    "s2_badauth": AIBRIX_401,
+    "s2_badpath_noauth": AIBRIX_401,
+    "lora_disabled": AIBRIX_ROUTES,
+    "sleep_disabled": AIBRIX_ROUTES,
+    "e_errfin": NO_MARKERS,
+    "e_errfin_stream": NO_MARKERS,
+    "e_errfin_cmpl_stream": NO_MARKERS,
+}
+
+# ---- With which flags the server is started -----------------------------------------------------------------
+
+# Answers of 2 tokens and the end of sequence: "SAY[Hi]YAS" made the recording's engine give as many.
+SHORT = ("--output-tokens-mean", "3", "--output-tokens-std-dev", "0")
+DEFAULT = ("/models/tiny", *TINY, *INSTANT)
+SECOND = (
+    *("/models/tiny", "--tokenizer", TINY[1], "--served-model-name", "tiny", "--max-model-len", "512", *INSTANT),
+    *("--enable-request-id-headers", "--enable-server-load-tracking"),
+    # The recording's engine said that 4 prompt tokens are cached, whatever the prompt; here blocks of one token
+    # and a repeated request give cached ones.
+    *("--enable-prompt-tokens-details", "--block-size", "1"),
+    # Recorded at servers of their own; these two change no other answer.
+    *("--root-path", "/proxy", "--max-num-queued-reqs", "4"),
+)
+EMBEDDING = ("--tokenizer", TINY[1], "--served-model-name", "emb", "--max-model-len", "64", *INSTANT)
+
+FLAGS_OF_ONE: dict[str, tuple[str, ...]] = {
+    # Repeats the user's message, so that the stop string is met.
+    "chat_stop": (*DEFAULT, "--mode", "echo"),
+    # One token and the end of sequence, as "SAY[A]YAS".
+    "cmpl_multi": (*DEFAULT, "--output-tokens-mean", "2", "--output-tokens-std-dev", "0"),
+    "s2_force_usage": (*SECOND, *SHORT, "--enable-force-include-usage"),
+}
+
+
+def flags(capture: Capture) -> tuple[str, ...]:
+    """How the server for a capture is started."""
+    if capture.name in FLAGS_OF_ONE:
+        return FLAGS_OF_ONE[capture.name]
+    if "Authorization" in capture.headers:
+        return (*SECOND, *SHORT, "--api-key", "k1", "k2")
+    if capture.name.startswith("s3_"):
+        return EMBEDDING
+    return (*SECOND, *SHORT) if capture.name.startswith("s2_") else (*DEFAULT, *SHORT)
+
+
+# ---- What the recording had and the server for it has not ---------------------------------------------------
+
+
+def without_reasoning(document: Any) -> None:
+    """Recorded with a reasoning parser: the text, or its beginning, was called reasoning."""
+    document["choices"][0]["message"].update(content="text", reasoning=None)
+    document["usage"]["completion_tokens_details"] = None
+
+
+def without_loras(document: Any) -> None:
+    """Recorded with --lora-modules."""
+    document["data"] = [card for card in document["data"] if card["parent"] is None]
+
+
+def without_transfer(document: Any) -> None:
+    """The recording's engine said that it sent the KV cache to another one."""
+    document["kv_transfer_params"] = None
+
+
+ADAPTATIONS: dict[str, tuple[Callable[[Any], None], ...]] = {
+    "s2_content_parts": (without_reasoning, without_transfer),
+    "s2_service_tier": (without_reasoning, without_transfer),
+    "s2_sum_exceeds_chat": (without_reasoning,),
+    "s2_bestof": (without_transfer,),
+    "s2_dprank_bad": (without_transfer,),
+    "s2_emptymodel": (without_transfer,),
+    "s2_models": (without_loras,),
+    "s2_rootpath": (without_loras,),
+}
+
+
+def expected_reply(capture: Capture) -> Reply:
+    """The recorded answer, without what the server for it was not asked for."""
+    reply = capture.reply
+    body = reply.body
+    for adapt in ADAPTATIONS.get(capture.name, ()):
+        document = json.loads(body)
+        adapt(document)
+        body = json.dumps(document, separators=(",", ":")).encode()
+    if capture.name == "s2_force_usage":
+        body = body.replace(b'{"remote_host":"h","remote_port":1}', b"null")
+    return Reply(reply.status, reply.headers, body)
+
+
+# ---- The tests ----------------------------------------------------------------------------------------------
+
+
+def send(server: Server, capture: Capture) -> Reply:
+    """The capture's request, once or, where cached tokens are reported, twice."""
+    times = 2 if "--enable-prompt-tokens-details" in flags(capture) and capture.method == "POST" else 1
+    return [server.request(capture.method, capture.path, capture.body, capture.headers) for _ in range(times)][-1]
+
+
+@pytest.mark.parametrize("name", [name for name in captures.names() if name not in DIFFERENT])
+def test_capture(name: str, servers: ServerPool) -> None:
+    capture = captures.load(name)
+    reply = send(servers.get(*flags(capture)), capture)
+    assert captures.comparable(reply) == captures.comparable(expected_reply(capture))
+
+
+def test_each_difference_is_recorded() -> None:
+    assert set(captures.names()) >= {*DIFFERENT, *FLAGS_OF_ONE, *ADAPTATIONS}
+
+
+def test_lengths_are_those_of_the_bodies(servers: ServerPool) -> None:
+    for path in ("/v1/models", "/health", "/nope"):
+        reply = servers.get(*DEFAULT, *SHORT).get(path)
+        assert reply.header("content-length") == str(len(reply.body))
