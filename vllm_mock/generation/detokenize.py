@@ -23,9 +23,10 @@ class Detokenizer:
         self._tokenizer = tokenizer
         self._special_ids = tokenizer.all_special_ids
         self._piece = tokenizer.piece
-        ids = tokenizer.encode(_DECODER_PROBE, add_special_tokens=False)
+        probe = tokenizer.encode(_DECODER_PROBE, add_special_tokens=False)
+        ids = [*probe, tokenizer.eos_token_id, *probe]
         joined = b"".join(map(tokenizer.token_bytes, ids)).decode(errors="replace")
-        decoded = tokenizer.decode(ids)
+        decoded = tokenizer.decode(ids, skip_special_tokens=False)
         # SentencePiece decoders drop the space that they put before the first word; others change more.
         self._drops_first_space = joined == " " + decoded
         self._bytes_concatenate = joined == decoded or self._drops_first_space

@@ -57,10 +57,8 @@ class Generator:
         key = self._key(spec, prompt_token_ids)
         if spec.n == 1:
             return [self._choice(spec, key)]
-        choices: list[ChoicePlan] = []
-        for index in range(spec.n):
-            choices.append(self._another_choice(spec, mix64(key + index), choices))
-        return choices
+        said: set[tuple[int, ...]] = set()
+        return [self._another_choice(spec, mix64(key + index), said) for index in range(spec.n)]
 
     def prompt_logprobs(self, prompt_token_ids: Sequence[int], top: int) -> list[TokenLogprobs | None]:
         """Return one entry per prompt token, None for the first; `top`: number of alternatives (-1: all)."""
@@ -73,12 +71,14 @@ class Generator:
             return prompt_key(prompt_token_ids, spec.seed)
         return mix64(self._sequence_key + next(self._count) * GOLDEN_GAMMA)
 
-    def _another_choice(self, spec: SamplingSpec, key: int, earlier: list[ChoicePlan]) -> ChoicePlan:
+    def _another_choice(self, spec: SamplingSpec, key: int, said: set[tuple[int, ...]]) -> ChoicePlan:
+        """Return an answer that is not among those already `said`, where one is easily found, and note it there."""
         choice = self._choice(spec, key)
         for redraw in range(0 if self._echo else _MAX_REDRAWS):
-            if all(choice.token_ids != other.token_ids for other in earlier):
+            if tuple(choice.token_ids) not in said:
                 break
             choice = self._choice(spec, mix64(key + redraw))
+        said.add(tuple(choice.token_ids))
         return choice
 
     def _choice(self, spec: SamplingSpec, key: int) -> ChoicePlan:
@@ -103,7 +103,7 @@ class Generator:
         length = natural_length(draws, self._mean, self._std_dev, spec.min_tokens)
         ends = not spec.ignore_eos and length <= spec.max_tokens
         passage = self._passage(spec, draws, length - 1, length - 1 if ends else spec.max_tokens)
-        return self._ended(spec, passage) if ends else ChoicePlan(passage.ids, passage.deltas, "length")
+        return self._close(spec, passage, ends)
 
     def _passage(self, spec: SamplingSpec, draws: Draws, length: int, count: int) -> Passage:
         """Return the first `count` tokens of a text that ends with a sentence after `length` tokens."""
@@ -154,10 +154,15 @@ class Generator:
 
     def _from_ids(self, spec: SamplingSpec, ids: list[int], ends: bool) -> ChoicePlan:
         passage = Passage(ids, self._detokenizer.deltas(ids, spec.skip_special_tokens))
-        return self._ended(spec, passage) if ends else ChoicePlan(passage.ids, passage.deltas, "length")
+        return self._close(spec, passage, ends)
 
-    def _ended(self, spec: SamplingSpec, passage: Passage) -> ChoicePlan:
-        """Close an answer with the end-of-sequence token, which shows only where that is asked for."""
+    def _close(self, spec: SamplingSpec, passage: Passage, ends: bool) -> ChoicePlan:
+        """Make an answer of a passage that reaches the bound, or `ends` with the end-of-sequence token.
+
+        That token shows only where it is asked for.
+        """
+        if not ends:
+            return ChoicePlan(passage.ids, passage.deltas, "length")
         skipped = spec.skip_special_tokens and self._eos in self._tokenizer.all_special_ids
         shown = spec.include_stop_str_in_output and not skipped
         passage.ids.append(self._eos)

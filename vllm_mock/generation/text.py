@@ -12,7 +12,7 @@ from .detokenize import Detokenizer
 from .draws import Draws
 
 # The place after a full stop (no title's) and closing quotes where white space and a new sentence follow.
-_SENTENCE_END = re.compile(r"(?<!\bM[rs])(?<!\bMrs)(?<!\b[DS][rt])[.!?][\"'”’)]*(?=\s+[\"'“‘(]?[^\W\d_a-z])")
+_SENTENCE_END = re.compile(r"[.!?](?<!\b[DM][rs]\.)(?<!\bMrs\.)(?<!\bSt\.)[\"'”’)]*(?=\s+[\"'“‘(]?[^\W\d_a-z])")
 # In prose one start in about 25 (the tokens of a sentence) has a fitting end.
 _MAX_TRIES = 250
 
@@ -42,10 +42,10 @@ class Corpus:
         """Take the token ids of a text and their text increments; raises ValueError if there are none."""
         if not token_ids:
             raise ValueError("the corpus is empty")
-        starts = sentence_starts(deltas) or [0, len(token_ids)]
+        starts = sentence_starts(deltas)
+        if len(starts) < 2:
+            starts = [0, len(token_ids)]
         first, last = starts[0], starts[-1]
-        if first == last:
-            first, last = 0, len(token_ids)
         self.ids = list(token_ids[first:last])
         self.deltas = list(deltas[first:last])
         ring = [start - first for start in starts if start < last]
