@@ -9,6 +9,7 @@ from itertools import cycle, filterfalse, repeat
 from vllm_mock.tokenizer import Tokenizer
 
 from .draws import Draws
+from .spec import SamplingSpec
 
 # vLLM clamps a bias to [-100, 100]; at its ends it decides by itself.
 FORCING_BIAS = 100.0
@@ -16,22 +17,23 @@ FORCING_BIAS = 100.0
 _MAX_REJECTED = 10_000
 
 
+def is_constrained(spec: SamplingSpec) -> bool:
+    """Whether anything restricts the vocabulary; smaller biases than vLLM's largest do not."""
+    if spec.allowed_token_ids is not None or spec.bad_words:
+        return True
+    return any(abs(bias) >= FORCING_BIAS for bias in (spec.logit_bias or {}).values())
+
+
 class Constraints:
     """Which tokens an answer may consist of."""
 
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        allowed_token_ids: Sequence[int] | None,
-        logit_bias: Mapping[int, float] | None,
-        bad_words: Sequence[str] | None,
-    ) -> None:
-        bias = logit_bias or {}
+    def __init__(self, tokenizer: Tokenizer, spec: SamplingSpec) -> None:
+        bias = spec.logit_bias or {}
         self._token_bytes = tokenizer.token_bytes
         self._eos = tokenizer.eos_token_id
         self._banned = frozenset(i for i, value in bias.items() if value <= -FORCING_BIAS)
-        self._allowed = _allowed(allowed_token_ids, bias, self._banned)
-        self._bad_words = [word.encode() for word in bad_words or () if word]
+        self._allowed = _allowed(spec.allowed_token_ids, bias, self._banned)
+        self._bad_words = [word.encode() for word in spec.bad_words or () if word]
 
     @property
     def eos_possible(self) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vllm_mock.tokenizer import Tokenizer, corpus_ids
 
-from .constraints import Constraints
+from .constraints import Constraints, is_constrained
 from .detokenize import Detokenizer
 from .draws import GOLDEN_GAMMA, Draws, mix64, prompt_key
 from .length import natural_length
@@ -83,7 +83,7 @@ class Generator:
 
     def _choice(self, spec: SamplingSpec, key: int) -> ChoicePlan:
         draws = Draws(key)
-        if spec.allowed_token_ids is not None or spec.logit_bias or spec.bad_words:
+        if is_constrained(spec):
             choice = self._constrained(spec, draws)
         elif self._echo:
             choice = self._echoed(spec, draws)
@@ -136,7 +136,7 @@ class Generator:
 
     def _constrained(self, spec: SamplingSpec, draws: Draws) -> ChoicePlan:
         """Answer token by token where the request restricts the vocabulary."""
-        constraints = Constraints(self._tokenizer, spec.allowed_token_ids, spec.logit_bias, spec.bad_words)
+        constraints = Constraints(self._tokenizer, spec)
         usual = self._echo_ids(spec) if self._echo else []
         length = max(len(usual), spec.min_tokens)
         if not usual:
