@@ -1,8 +1,8 @@
 """gunicorn's hooks: ranks of the workers, the start-up line, and a shutdown as vLLM's."""
 
+import _thread
 import os
 import signal
-import threading
 
 from vllm_mock.serving import http_dialect
 from vllm_mock.serving.arguments import process_settings
@@ -68,7 +68,8 @@ def post_worker_init(worker) -> None:
     def handle(signum, frame) -> None:
         if not started:
             started.append(signum)
-            threading.Thread(target=drain, name="drain", daemon=True).start()
+            # Thread.start() would wait, which gevent's hub, where a signal may arrive, must not.
+            _thread.start_new_thread(drain, ())
 
     signal.signal(signal.SIGTERM, handle)
     # A terminal's Ctrl-C reaches the whole process group: the master decides.
