@@ -31,8 +31,8 @@ def scheduling(environ: dict[str, Any], prefix: str, request: Any) -> Scheduling
 
 def _response_id(environ: dict[str, Any], prefix: str, requested: str | None) -> str:
     """`prefix-ID`: the X-Request-Id header wins over the body's request_id, else 16 random hex digits."""
-    chosen = environ.get("HTTP_X_REQUEST_ID") or requested or f"{random.getrandbits(64):016x}"
-    return f"{prefix}-{chosen}"
+    chosen = environ.get("HTTP_X_REQUEST_ID", requested)
+    return f"{prefix}-{random.getrandbits(64):016x}" if chosen is None else f"{prefix}-{chosen}"
 
 
 def connection(environ: dict[str, Any]) -> Any:
