@@ -47,6 +47,7 @@ class Tokenizer(ABC):
     piece: Callable[[int], str | None]
 
     def __init__(self, vocabulary: Vocabulary) -> None:
+        self._size = vocabulary.size
         self.vocab_size = vocabulary.vocab_size
         self.eos_token_id = vocabulary.eos_token_id
         self.bos_token_id = vocabulary.bos_token_id
@@ -55,9 +56,9 @@ class Tokenizer(ABC):
         self.added_tokens = dict(vocabulary.added_tokens)
         self.chat_templates = dict(vocabulary.chat_templates)
         # The bound look-up of a dict costs a tenth of a call of a Python method.
-        self.token = _Lazy(self._token, vocabulary.size).__getitem__
-        self.token_bytes = _Lazy(self._token_bytes, vocabulary.size).__getitem__
-        self.piece = _Lazy(self._piece, vocabulary.size).__getitem__
+        self.token = _Lazy(self._token, self._size).__getitem__
+        self.token_bytes = _Lazy(self._token_bytes, self._size).__getitem__
+        self.piece = _Lazy(self._piece, self._size).__getitem__
 
     @abstractmethod
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
@@ -126,8 +127,8 @@ class Tokenizer(ABC):
     @cached_property
     def _neighbour(self) -> tuple[int, str]:
         """Some token and its text, to put before another one."""
-        token_id = self.encode("a", add_special_tokens=False)[-1]
-        return token_id, self.decode([token_id])
+        *_, token_id = self.eos_token_id, *self.encode("a", add_special_tokens=False)
+        return token_id, self.decode([token_id], skip_special_tokens=False)
 
     def _text_inside(self, token_id: int) -> str:
         """The text a token adds inside a sentence: decoders drop the space of the first token."""

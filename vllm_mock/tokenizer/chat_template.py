@@ -112,6 +112,7 @@ def _cut(text: str) -> str:
         raise ChatTemplateError(
             "continue_final_message is set, but the chat template does not show the last message's content."
         )
-    kept = text[:position]
+    # A template may show the content twice, for example in a summary.
+    kept = text[:position].replace(MARKER, "").replace(MARKER.rstrip(), "")
     # A template that trimmed the marker's space would have trimmed the content's own last spaces.
     return kept if text.startswith(MARKER, position) else kept.rstrip()

@@ -26,6 +26,13 @@ class TokenizerConfig:
 
 def read_config(folder: Path) -> TokenizerConfig:
     """Read a Hugging Face model folder. Missing files are as if empty; a broken one raises ValueError."""
+    try:
+        return _read_config(folder)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"its configuration files are not as they should be: {error!r}") from error
+
+
+def _read_config(folder: Path) -> TokenizerConfig:
     tokenizer_config = _read_json(folder / "tokenizer_config.json")
     model = _read_json(folder / "config.json")
     return TokenizerConfig(

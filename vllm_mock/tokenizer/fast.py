@@ -49,7 +49,9 @@ class FastTokenizer(Tokenizer):
 
     @cached_property
     def max_chars_per_token(self) -> int:
-        return max(map(len, self._backend.get_vocab()))
+        # Cheaper than get_vocab(), which builds a dict: the server asks for this at its start.
+        tokens = map(self._backend.id_to_token, range(self._size))
+        return max(map(len, filter(None, tokens)))
 
     def _token(self, token_id: int) -> str:
         try:

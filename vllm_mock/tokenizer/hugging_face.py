@@ -1,5 +1,6 @@
 """Tokenizers that only `transformers` can load: Hugging Face ids, and folders without tokenizer.json."""
 
+import textwrap
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -8,6 +9,9 @@ from vllm_mock.tokenizer.base import Tokenizer, Vocabulary
 from vllm_mock.tokenizer.config import TokenizerConfig
 from vllm_mock.tokenizer.errors import TokenizerError
 from vllm_mock.tokenizer.fast import FastTokenizer
+
+# Characters of a reason to show: some of them list every tokenizer there is.
+MAX_REASON = 300
 
 
 def load_hugging_face(
@@ -25,15 +29,16 @@ def load_hugging_face(
             name, token=token, revision=revision, trust_remote_code=trust_remote_code
         )
     except Exception as error:  # no network, no licence, no file, a broken file
-        raise ValueError(_first_line(error)) from error
+        raise ValueError(_one_line(error)) from error
     backend = getattr(loaded, "backend_tokenizer", None)
     if backend is None:
         return SlowTokenizer(loaded)
     return FastTokenizer(backend, _config(loaded))
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _one_line(error: Exception) -> str:
+    words = str(error).split() or [type(error).__name__]
+    return textwrap.shorten(" ".join(words), MAX_REASON, placeholder=" ...")
 
 
 def _config(loaded: Any) -> TokenizerConfig:

@@ -1,5 +1,6 @@
 """Which tokenizer the settings ask for."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,11 @@ def _load_embedded() -> Tokenizer:
 
 
 def _load(name: str, settings: "Settings") -> Tokenizer:
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     if (folder / "tokenizer.json").is_file():
         return load_folder(folder)
+    if name[:1] in ("", "/", ".", "~") and not (name and folder.exists()):
+        raise ValueError("there is no such folder")
     from vllm_mock.tokenizer.hugging_face import load_hugging_face
 
     return load_hugging_face(
@@ -51,15 +54,15 @@ def _load(name: str, settings: "Settings") -> Tokenizer:
 
 
 def read_chat_template(value: str) -> str:
-    r"""The template of --chat-template: a file's content, or the value itself with \n as line breaks.
+    """The template of --chat-template: a file's content, or the value itself.
 
     Raises SettingsError when it is neither, or not a valid template.
     """
-    source = _file_content(Path(value).expanduser())
+    source = _file_content(Path(os.path.expanduser(value)))
     if source is None:
         if not set("{}\n") & set(value):
             raise SettingsError(f"--chat-template {value}: no such file, and not a template")
-        source = value.replace("\\n", "\n")
+        source = value
     try:
         compile_template(source)
     except ChatTemplateError as error:
