@@ -111,14 +111,55 @@ class ChatCompletionRequest(BaseModel):
     @staticmethod
     def precheck(data: dict[str, Any]) -> None:
         """vLLM's looks at the raw body, in its order. Raises ApiError."""
-        check_messages(data.get("messages"))
+        check_messages(data.get("messages", ()))
         check_generation_prompt(data)
         check_tool_usage(data)
-        structured.check_count(data)
+        structured.check_structured_outputs_count(data, tool_choice=data.get("tool_choice", "none"))
         _check_logprobs(data)
         precheck.check_stream_options(data)
         precheck.check_response_format(data)
+        _normalize_messages(data.get("messages"))
         precheck.check_cache_salt(data)
+        precheck.apply_return_mm_kwargs(data)
+
+    def postcheck(self) -> None:
+        """Reads the tool calls of the messages, which pydantic checks only then. Raises ValidationError."""
+        messages: list[Any] = self.messages
+        for message in messages:
+            if isinstance(message, dict) and message.get("tool_calls") is not None:
+                message["tool_calls"] = list(message["tool_calls"])
+
+    def asked_max_tokens(self) -> tuple[str, int | None]:
+        """The bound of the output in tokens and the name of the field that gives it."""
+        if self.max_completion_tokens is not None:
+            return "max_completion_tokens", self.max_completion_tokens
+        return "max_tokens", self.max_tokens
+
+    def prompt_only(self) -> bool:
+        """Whether the prompt alone is answered."""
+        return False
+
+    def sample_logprobs(self) -> int | None:
+        """How many logprobs each token gets; None for none at all, -1 for the whole vocabulary."""
+        return self.top_logprobs if self.logprobs else None
+
+    @property
+    def beam_search_streams(self) -> bool:
+        return True
+
+
+def _normalize_messages(messages: Any) -> None:
+    """Old names of fields become new ones; tool calls must be something to loop over."""
+    for message in messages if isinstance(messages, list) else ():
+        if not isinstance(message, dict):
+            continue
+        if "reasoning_content" in message:
+            old = message.pop("reasoning_content")
+            if message.get("reasoning") is None:
+                message["reasoning"] = old
+        calls = message.get("tool_calls")
+        if isinstance(calls, int | float):
+            raise ApiError.bad_request(f"'{type(calls).__name__}' object is not iterable")
 
 
 def check_messages(messages: Any) -> None:
@@ -134,13 +175,14 @@ def check_generation_prompt(data: dict[str, Any]) -> None:
 
 
 def _check_logprobs(data: dict[str, Any]) -> None:
+    logprobs = data.get("logprobs")
+    precheck.check_logprob_token_ids(data, not logprobs, "set to true")
+    precheck.check_logprobs_types(data, "top_logprobs")
     precheck.check_prompt_logprobs(data)
     top = data.get("top_logprobs")
-    if top is not None:
-        precheck.check_logprobs_number("top_logprobs", top)
-        if (top > 0 or top == -1) and not data.get("logprobs"):
-            text = "when using `top_logprobs`, `logprobs` must be set to true."
-            raise ApiError.bad_request(text, "top_logprobs")
-    if data.get("logprob_token_ids") and not data.get("logprobs"):
-        text = "when using `logprob_token_ids`, `logprobs` must be set to true."
-        raise ApiError.bad_request(text, "logprob_token_ids")
+    if top is None:
+        return
+    precheck.check_logprobs_range("top_logprobs", top)
+    if (top > 0 or top == -1) and not logprobs:
+        text = "when using `top_logprobs`, `logprobs` must be set to true."
+        raise ApiError.bad_request(text, "top_logprobs")

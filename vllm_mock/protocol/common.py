@@ -12,8 +12,7 @@ INT64_MIN = -(2**63)
 
 # Unknown keys are kept: they count when pydantic chooses between the members of a union.
 OPEN = ConfigDict(extra="allow", defer_build=True)
-# Top-level requests ignore unknown keys: nothing reads them.
-REQUEST = ConfigDict(extra="ignore", defer_build=True)
+REQUEST = OPEN
 
 Int64 = Annotated[int, Field(ge=INT64_MIN, le=INT64_MAX)]
 StopStrings = Annotated[list[str], Field(max_length=4)]
@@ -135,8 +134,20 @@ NamedToolChoice = Annotated[ChatCompletionNamedToolChoiceParam, unchanged]
 
 @dataclass
 class RepetitionDetectionParams:
-    """Ends a request early when its output repeats (sizes in tokens)."""
+    """Ends a request early when its output repeats (sizes in tokens). Raises ApiError, at once."""
 
     max_pattern_size: int = 0
     min_pattern_size: int = 0
     min_count: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_pattern_size <= self.max_pattern_size:
+            raise ApiError.bad_request(
+                "max_pattern_size, min_pattern_size must be >=0, with min_pattern_size <= max_pattern_size. "
+                "Set both to 0 to disable repetitive pattern detection."
+            )
+        if self.max_pattern_size > 0 and self.min_count < 2:
+            raise ApiError.bad_request(
+                "min_count must be >= 2 to detect repetitive patterns in engine output. If you do not wish to "
+                "detect repetitive patterns, set max_pattern_size to 0."
+            )

@@ -23,6 +23,7 @@ from vllm_mock.protocol.structured import StructuredOutputsParams
 
 TokenIds = list[Annotated[int, Field(ge=0)]]
 DEFAULT_MAX_TOKENS = 16
+MAX_PROMPTS = 1024
 
 
 class CompletionRequest(BaseModel):
@@ -96,22 +97,54 @@ class CompletionRequest(BaseModel):
         _check_prompt(data)
         precheck.check_stream_options(data)
         _check_logprobs(data)
-        structured.check_count(data)
+        structured.check_structured_outputs_count(data, "structured_outputs")
         precheck.check_response_format(data)
         if data.get("max_tokens", 0) is None:
             data["max_tokens"] = DEFAULT_MAX_TOKENS
         precheck.check_cache_salt(data)
+        precheck.apply_return_mm_kwargs(data)
+
+    def asked_max_tokens(self) -> tuple[str, int | None]:
+        """The bound of the output in tokens and the name of the field that gives it."""
+        return "max_tokens", self.max_tokens
+
+    def prompt_only(self) -> bool:
+        """Whether the prompt alone is answered."""
+        return self.max_tokens == 0 and bool(self.echo)
+
+    def sample_logprobs(self) -> int | None:
+        """How many logprobs each token gets; None for none at all, -1 for the whole vocabulary."""
+        return self.logprobs
+
+    @property
+    def beam_search_streams(self) -> bool:
+        return False
 
 
 def _check_prompt(data: dict[str, Any]) -> None:
+    for name in ("prompt", "prompt_embeds"):
+        _check_prompt_count(name, data.get(name))
     prompt = data.get("prompt")
-    if (prompt is None or prompt == "") and not data.get("prompt_embeds"):
+    if (prompt is None or prompt == "") and data.get("prompt_embeds") in (None, []):
         text = "Either prompt or prompt_embeds must be provided and non-empty."
         raise ApiError.bad_request(text, "prompt")
 
 
+def _check_prompt_count(name: str, prompts: Any) -> None:
+    if not isinstance(prompts, list) or len(prompts) <= MAX_PROMPTS:
+        return
+    if name == "prompt" and isinstance(prompts[0], int):  # one prompt of token ids
+        return
+    text = (
+        f"{name} list length {len(prompts)} exceeds the maximum allowed count of {MAX_PROMPTS}. "
+        "To increase this limit, set the VLLM_MAX_COMPLETION_PROMPTS environment variable."
+    )
+    raise ApiError.bad_request(text, name)
+
+
 def _check_logprobs(data: dict[str, Any]) -> None:
-    precheck.check_prompt_logprobs(data)
     logprobs = data.get("logprobs")
-    if logprobs is not None:
-        precheck.check_logprobs_number("logprobs", logprobs)
+    precheck.check_logprob_token_ids(data, logprobs is None, "set")
+    precheck.check_logprobs_types(data, "logprobs")
+    precheck.check_prompt_logprobs(data)
+    precheck.check_logprobs_range("logprobs", logprobs)

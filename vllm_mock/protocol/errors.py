@@ -7,6 +7,7 @@ ends in ``(parameter=P, value=V)``.
 Texts and shapes: vLLM 0.33.0, read from its answers.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -29,7 +30,7 @@ _BRANCH_NAMES = frozenset(
     (
         *("str", "int", "float", "bool", "complex", "bytes", "bytearray", "none", "nonetype", "nullable"),
         *("list", "dict", "set", "frozenset", "tuple", "union", "tagged-union", "default", "call", "chain"),
-        *("is-instance", "is-subclass", "lax-or-strict", "json-or-python"),
+        *("arguments", "is-instance", "is-subclass", "lax-or-strict", "json-or-python"),
         *("function-wrap", "function-before", "function-after", "function-plain"),
     )
 )
@@ -77,6 +78,14 @@ class ApiError(Exception):
     def body(self) -> bytes:
         """The answer as compact JSON."""
         return to_bytes(compact(self.payload()))
+
+    def event(self, *, spaced: bool = False) -> bytes:
+        """The error as a server-sent event, for a stream whose headers are out.
+
+        vLLM writes it compact for chat and with spaces after "," and ":" for completions.
+        """
+        text = json.dumps(self.payload(), ensure_ascii=False) if spaced else compact(self.payload())
+        return to_bytes(f"data: {text}\n\n")
 
     @classmethod
     def bad_request(cls, message: str, param: str | None = None, value: Any = _NO_VALUE) -> "ApiError":

@@ -262,9 +262,7 @@ class ChatCompletionAssistantMessageParam(TypedDict, total=False):
     function_call: FunctionCall | None
     name: str
     refusal: str | None
-    tool_calls: Iterable[
-        ChatCompletionMessageFunctionToolCallParam | ChatCompletionMessageCustomToolCallParam
-    ]
+    tool_calls: Iterable[ChatCompletionMessageFunctionToolCallParam | ChatCompletionMessageCustomToolCallParam]
 
 
 class ChatCompletionToolMessageParam(TypedDict, total=False):

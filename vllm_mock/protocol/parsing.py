@@ -15,7 +15,11 @@ _MISSING = {"type": "missing", "loc": ("body",), "msg": "Field required", "input
 
 
 class RequestModel(Protocol[R]):
-    """A pydantic model; its `precheck`, if it has one, looks at the raw body first and may fill in fields."""
+    """A pydantic model.
+
+    Its `precheck`, if it has one, looks at the raw body first and may fill in fields; a `postcheck` of the
+    instance may raise one more ValidationError.
+    """
 
     def model_validate(self, obj: Any, *, from_attributes: bool) -> R: ...
 
@@ -50,7 +54,11 @@ def validate(data: Any, model: RequestModel[T]) -> T:
     if precheck is not None and isinstance(data, dict):
         precheck(data)
     try:
-        return model.model_validate(data, from_attributes=True)
+        request = model.model_validate(data, from_attributes=True)
+        postcheck = getattr(request, "postcheck", None)
+        if postcheck is not None:
+            postcheck()
+        return request
     except ValidationError as e:
         raise _refusal(e) from None
     except RecursionError:

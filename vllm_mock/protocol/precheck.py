@@ -3,13 +3,10 @@
 from typing import Any
 
 from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.structural_tag import is_structural_tag
 
 _SALT_MAX = 128  # characters
 _SALT_FORBIDDEN = frozenset("@/\\\0")
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
 
 
 def check_stream_options(data: dict[str, Any]) -> None:
@@ -41,21 +38,48 @@ def check_response_format(data: dict[str, Any]) -> None:
     if kind == "json_schema" and response_format.get("json_schema") is None:
         text = "When response_format type is 'json_schema', the 'json_schema' field must be provided."
         raise ApiError.bad_request(text, "response_format")
+    if kind == "structural_tag" and not is_structural_tag(response_format):
+        text = "Invalid response_format structural_tag specification."
+        raise ApiError.bad_request(text, "response_format")
+
+
+def check_logprob_token_ids(data: dict[str, Any], missing: bool, needed: str) -> None:
+    """`missing`: the logprobs that they go with were not asked for; `needed` says what is."""
+    if not data.get("logprob_token_ids"):
+        return
+    if data.get("use_beam_search"):
+        text = "`logprob_token_ids` is not supported with beam search."
+        raise ApiError.bad_request(text, "logprob_token_ids")
+    if missing:
+        text = f"when using `logprob_token_ids`, `logprobs` must be {needed}."
+        raise ApiError.bad_request(text, "logprob_token_ids")
+
+
+def check_logprobs_types(data: dict[str, Any], name: str) -> None:
+    """`prompt_logprobs` and the field `name` are numbers."""
+    for field in ("prompt_logprobs", name):
+        value = data.get(field)
+        if value is not None and not isinstance(value, int | float):
+            raise ApiError.bad_request(f"`{field}` must be an integer.", field, value)
 
 
 def check_prompt_logprobs(data: dict[str, Any]) -> None:
     value = data.get("prompt_logprobs")
     if value is None:
         return
-    check_logprobs_number("prompt_logprobs", value)
     if data.get("stream") and (value > 0 or value == -1):
         text = "`prompt_logprobs` are not available when `stream=True`."
         raise ApiError.bad_request(text, "prompt_logprobs")
+    check_logprobs_range("prompt_logprobs", value)
 
 
-def check_logprobs_number(name: str, value: Any) -> None:
+def check_logprobs_range(name: str, value: float | None) -> None:
     """A count of logprobs: -1 means all of the vocabulary."""
-    if not is_number(value):
-        raise ApiError.bad_request(f"`{name}` must be an integer.", name, value)
-    if value < 0 and value != -1:
+    if value is not None and value < 0 and value != -1:
         raise ApiError.bad_request(f"`{name}` must be a positive value or -1.", name, value)
+
+
+def apply_return_mm_kwargs(data: dict[str, Any]) -> None:
+    """The old name of ``mm_payload: "none"`` still counts."""
+    if data.get("return_mm_kwargs") is False and "mm_payload" not in data:
+        data["mm_payload"] = "none"

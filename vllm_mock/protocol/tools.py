@@ -1,8 +1,12 @@
 """Tools and tool choice: vLLM's checks of the raw body and of the server's flags."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.limits import Limits
+
+if TYPE_CHECKING:
+    from vllm_mock.protocol.chat import ChatCompletionRequest
 
 _USAGE = 'Correct usage: `{"type": "function", "function": {"name": "my_function"}}`'
 
@@ -11,9 +15,7 @@ def check_tool_usage(data: dict[str, Any]) -> None:
     """Before the fields are validated. Fills in the implied ``tool_choice: "auto"``. Raises ApiError."""
     tools = data.get("tools")
     if isinstance(tools, list) and not tools:
-        text = (
-            "`tools` must not be an empty array. Either provide at least one tool or omit the field entirely."
-        )
+        text = "`tools` must not be an empty array. Either provide at least one tool or omit the field entirely."
         raise ApiError.bad_request(text, "tools")
     if "tool_choice" not in data:
         if tools:
@@ -32,12 +34,11 @@ def _check_choice(choice: Any, tools: Any) -> None:
         return
     if not isinstance(choice, dict):
         text = (
-            f"Invalid value for `tool_choice`: {choice}! "
-            'Only named tools, "none", "auto" or "required" are supported.'
+            f'Invalid value for `tool_choice`: {choice}! Only named tools, "none", "auto" or "required" are supported.'
         )
         raise ApiError.bad_request(text, "tool_choice")
     name = _chosen_name(choice)
-    if not any(_tool_name(tool) == name for tool in tools):
+    if not any(_tool_name(tool) == name for tool in _loop(tools)):
         text = "The tool specified in `tool_choice` does not match any of the specified `tools`"
         raise ApiError.bad_request(text, "tool_choice")
 
@@ -57,8 +58,30 @@ def _chosen_name(choice: dict[str, Any]) -> str:
     return name
 
 
+def _loop(tools: Any) -> Any:
+    """What vLLM's loop over `tools` yields, before it knows that it is a list."""
+    try:
+        return iter(tools)
+    except TypeError as e:
+        raise ApiError.bad_request(str(e)) from None
+
+
 def _tool_name(tool: Any) -> Any:
     try:
         return tool["function"]["name"]
     except (TypeError, KeyError) as e:
         raise ApiError.bad_request(str(e)) from None
+
+
+def check_tool_flags(request: "ChatCompletionRequest", limits: Limits) -> None:
+    """Tools need the server's flags for tool calls. Raises ApiError."""
+    choice = request.tool_choice
+    if request.tools is None or choice is None or choice == "none":
+        return
+    if choice == "auto":
+        if not (limits.enable_auto_tool_choice and limits.tool_call_parser):
+            text = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+            raise ApiError.bad_request(text)
+    elif not limits.tool_call_parser:
+        named = '"required"' if choice == "required" else f'function "{choice.function.name}"'
+        raise ApiError.bad_request(f"tool_choice={named} requires --tool-call-parser to be set")
