@@ -21,7 +21,7 @@ from vllm_mock.protocol.common import (
     XArg,
 )
 from vllm_mock.protocol.errors import ApiError
-from vllm_mock.protocol.messages import ChatMessage
+from vllm_mock.protocol.messages import PlainChatMessages
 from vllm_mock.protocol.structured import StructuredOutputsParams
 from vllm_mock.protocol.tools import check_tool_usage
 
@@ -38,7 +38,7 @@ class ChatCompletionRequest(BaseModel):
 
     model_config = REQUEST
 
-    messages: list[ChatMessage]
+    messages: PlainChatMessages
     model: str | None = None
     frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None

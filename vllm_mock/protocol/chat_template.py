@@ -1,6 +1,7 @@
 """From the messages of a request to the text of the prompt."""
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vllm_mock.protocol.conversation import conversation, refuse_media
@@ -46,7 +47,12 @@ def render(request: "ChatRequest", tokenizer: Tokenizer, limits: Limits) -> str:
 def _knows_developer(request: "ChatRequest", tokenizer: Tokenizer) -> bool:
     """Whether the template asks for the role "developer" somewhere."""
     sources = [request.chat_template] if request.chat_template else tokenizer.chat_templates.values()
-    return any(_DEVELOPER.search(source) for source in sources)
+    return any(map(_names_developer, sources))
+
+
+@lru_cache(maxsize=64)
+def _names_developer(source: str) -> bool:
+    return _DEVELOPER.search(source) is not None
 
 
 def template_arguments(request: "ChatRequest") -> dict[str, Any]:
