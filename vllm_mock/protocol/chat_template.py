@@ -4,6 +4,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from vllm_mock.protocol import trust
 from vllm_mock.protocol.conversation import conversation, refuse_media
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.limits import Limits
@@ -25,6 +26,12 @@ _NOT_COMPATIBLE = (
     "want the model to continue the final message, and add_generation_prompt when you want to add a header "
     "that will prompt it to start a new assistant message instead."
 )
+
+
+def check_trust(request: "ChatRequest", limits: Limits) -> None:
+    """Refuses what the server's flags do not trust a client with. Raises ApiError."""
+    trust.check_chat_template(request, limits)
+    trust.check_media_arguments(request, limits)
 
 
 def render(request: "ChatRequest", tokenizer: Tokenizer, limits: Limits) -> str:

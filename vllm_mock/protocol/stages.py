@@ -31,8 +31,7 @@ class CheckedPrompt:
 def check_chat(request: "ChatCompletionRequest", tokenizer: Tokenizer, limits: Limits) -> CheckedPrompt:
     """Everything between the model's name and the engine. Raises ApiError."""
     check_tool_flags(request, limits)
-    trust.check_chat_template(request, limits)
-    trust.check_media_arguments(request, limits)
+    chat_template.check_trust(request, limits)
     sampling.check_asked_lengths(request, limits)
     text = chat_template.render(request, tokenizer, limits)
     return _checked(request, prompts.tokenize_prompts(request, [text], tokenizer, limits), limits)[0]
@@ -61,11 +60,10 @@ def tokenize(
 ) -> list[int]:
     """The token ids that /tokenize answers; no length is too long here. Raises ApiError."""
     if isinstance(request, TokenizeChatRequest):
-        trust.check_chat_template(request, limits)
-    trust.check_media_arguments(request, limits)
-    if isinstance(request, TokenizeChatRequest):
+        chat_template.check_trust(request, limits)
         text = chat_template.render(request, tokenizer, limits)
     else:
+        trust.check_media_arguments(request, limits)
         text = request.prompt
     try:
         return tokenizer.encode(text, request.add_special_tokens)
@@ -76,6 +74,6 @@ def tokenize(
 def detokenize(token_ids: Sequence[int], tokenizer: Tokenizer) -> str:
     """The text that /detokenize answers. Raises ApiError."""
     try:
-        return tokenizer.decode(token_ids)
+        return tokenizer.decode(token_ids, skip_special_tokens=False)
     except TokenizerError as e:
         raise ApiError.bad_request(str(e)) from None
