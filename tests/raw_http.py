@@ -239,7 +239,7 @@ def collect_streams(
                 selector.register(stream.connection, selectors.EVENT_READ, stream)
                 continue
             assert time.monotonic() < started + timeout, "the streams did not end"
-            for key, _ in selector.select(stagger or 1.0):
+            for key, _ in selector.select(stagger if waiting else 1.0):
                 if _receive(key.data):
                     selector.unregister(key.fileobj)
                     open_streams -= 1
