@@ -51,21 +51,22 @@ def test_a_blocked_request_wakes_when_its_turn_comes():
     thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
     assert timings[0].due == second.scheduled + 0.01
-    assert second.scheduled == first.last_token_due
+    assert second.scheduled == max(first.last_token_due, second.queued)
 
 
 def test_the_clock_thread_runs_only_while_requests_wait(clock_threads):
-    engine = real_engine(max_num_seqs=1)
-    engine.submit(request())
+    engine = real_engine(max_num_seqs=1, time_to_first_token=1000.0)
+    handles = [engine.submit(request())]
     assert not clock_threads()
-    waiting = engine.submit(request(output=50))
+    handles += [engine.submit(request()) for _ in range(2)]
     assert len(clock_threads()) == 1
-    engine.submit(request())
+    handles[0].abort()
     assert len(clock_threads()) == 1
-    waiting.next_timing()
-    eventually(lambda: not engine.waiting)
+    handles[1].finish()
+    assert not handles[2].waiting
     eventually(lambda: not clock_threads())
-    assert engine.submit(request(output=50)).waiting
+    assert engine.submit(request()).waiting
+    assert len(clock_threads()) == 1
     engine.abort_all()
     eventually(lambda: not clock_threads())
 
