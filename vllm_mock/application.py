@@ -1,5 +1,6 @@
 """The Flask application: habits of Flask that vLLM does not share are off, blueprints are on."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ from vllm_mock.routes.openai.blueprint import openai_blueprint
 from vllm_mock.routes.vllm.blueprint import vllm_blueprint
 from vllm_mock.services import Services, build_services
 from vllm_mock.settings import Settings
+from vllm_mock.tokenizer import TokenizerError
 
 WARM_UP_DELAY_SECONDS = 0.02
 
@@ -129,4 +131,7 @@ def _warm_up(services: Services) -> None:
     time.sleep(WARM_UP_DELAY_SECONDS)
     warm_up_protocol()
     services.generator.warm_up()
+    # Jinja is imported by the first rendering; a template that cannot take this message says so to those who use it.
+    with contextlib.suppress(TokenizerError):
+        services.tokenizer.apply_chat_template([{"role": "user", "content": ""}])
     services.lifecycle.ready = True

@@ -60,7 +60,7 @@ def _whole(
     prompt = chat.prompt
     envelope = Envelope(response_id, created, chat.model, services.fingerprint, final_usage(runs, options, chat=True))
     wanted = chat.body.prompt_logprobs
-    if wanted is None and chat.body.echo:
+    if wanted is None and chat.body.echo and not chat.body.use_beam_search:
         wanted = chat.body.top_logprobs
     if wanted is not None:
         entries = services.generator.prompt_logprobs(prompt.token_ids, wanted)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from flask import request
 
-from vllm_mock.protocol.errors import ApiError
 from vllm_mock.routes.openai.runs import Scheduling
 
 if TYPE_CHECKING:
@@ -52,26 +51,21 @@ def load_report(environ: dict[str, Any], services: "Services") -> str | None:
     return f'JSON {{"named_metrics": {{"num_requests_waiting": {waiting}, "kv_cache_usage_perc": {usage}}}}}'
 
 
-def check_data_parallel_rank(environ: dict[str, Any], services: "Services") -> None:
-    """Refuse an X-data-parallel-rank outside the ranks that exist; what is no integer is ignored."""
-    header = environ.get("HTTP_X_DATA_PARALLEL_RANK")
-    if header is None:
-        return
-    try:
-        rank = int(header)
-    except ValueError:
-        return
-    ranks = services.settings.data_parallel_size
-    if not 0 <= rank < ranks:
-        raise ApiError.bad_request(f"data_parallel_rank {rank} is out of range [0, {ranks}).")
+def data_parallel_rank(environ: dict[str, Any]) -> int | None:
+    """The rank that X-data-parallel-rank asks for; what is no integer is ignored."""
+    return _integer(environ.get("HTTP_X_DATA_PARALLEL_RANK"))
 
 
 def _priority(environ: dict[str, Any], requested: int) -> int:
     """The scheduling priority: the X-Vllm-Priority header wins over the body."""
-    header = environ.get("HTTP_X_VLLM_PRIORITY")
+    asked = _integer(environ.get("HTTP_X_VLLM_PRIORITY"))
+    return requested if asked is None else asked
+
+
+def _integer(header: str | None) -> int | None:
     if header is None:
-        return requested
+        return None
     try:
         return int(header)
     except ValueError:
-        return requested
+        return None

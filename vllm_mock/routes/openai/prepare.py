@@ -1,4 +1,4 @@
-"""From validated requests to prompts and sampling specifications, refused in vLLM's order."""
+"""From the bytes of a request to prompts and sampling specifications, refused in vLLM's order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from vllm_mock.routes.openai.runs import Prompt
 if TYPE_CHECKING:
     from vllm_mock.protocol.chat import ChatCompletionRequest
     from vllm_mock.protocol.completions import CompletionRequest
-    from vllm_mock.protocol.prompts import TokenizedPrompt
+    from vllm_mock.protocol.stages import CheckedPrompt
     from vllm_mock.services import Services
 
-ASSISTANT = "assistant"
+# The modules of protocol that import pydantic are imported where they are used: a probe must not wait for them.
 
 
 @dataclass(slots=True)
@@ -42,45 +42,37 @@ class PreparedCompletion:
 
 
 def prepare_chat(services: "Services", environ: dict[str, Any]) -> PreparedChat:
-    """Validate, render and tokenize; raises ApiError as vLLM would, in its order."""
+    """Validate, render and tokenize; raises ApiError, or StreamedRefusal, as vLLM would."""
     from vllm_mock.protocol.chat import ChatCompletionRequest
-    from vllm_mock.protocol.chat_template import check_trust, render
     from vllm_mock.protocol.parsing import parse_request
-    from vllm_mock.protocol.prompts import tokenize_prompts
-    from vllm_mock.protocol.sampling import check_asked_lengths
-    from vllm_mock.protocol.tools import check_tool_flags
+    from vllm_mock.protocol.stages import check_chat
 
     body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), ChatCompletionRequest)
     model = resolve_model(services, body.model)
-    limits = services.limits
-    check_asked_lengths(body, limits)
-    check_tool_flags(body, limits)
-    check_trust(body, limits)
-    text = render(body, services.tokenizer, limits)
-    prompts = tokenize_prompts(body, [text], services.tokenizer, limits)
-    (spec,) = _specs(services, environ, body, prompts, model)
-    spec.last_user_text = _last_user_text(body.messages)
+    checked = check_chat(body, services.tokenizer, services.limits)
+    _check_engine_input(services, environ, body, [checked])
+    spec = _spec(body, checked.max_tokens, model)
+    if services.settings.mode == "echo":
+        spec.last_user_text = _last_user_text(body.messages)
     role, echo = _role_and_echo(services, body)
-    return PreparedChat(body, model, role, echo, Prompt(prompts[0].token_ids, text), spec)
+    return PreparedChat(body, model, role, echo, Prompt(checked.token_ids, checked.text), spec)
 
 
 def prepare_completion(services: "Services", environ: dict[str, Any]) -> PreparedCompletion:
-    """Validate and tokenize; raises ApiError as vLLM would, in its order."""
+    """Validate and tokenize; raises ApiError, or StreamedRefusal, as vLLM would."""
     from vllm_mock.protocol.completions import CompletionRequest
     from vllm_mock.protocol.parsing import parse_request
-    from vllm_mock.protocol.prompts import completion_prompts, tokenize_prompts
-    from vllm_mock.protocol.sampling import check_asked_lengths
+    from vllm_mock.protocol.stages import check_completion
 
     body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), CompletionRequest)
     model = resolve_model(services, body.model)
-    limits = services.limits
-    check_asked_lengths(body, limits)
-    prompts = tokenize_prompts(body, completion_prompts(body), services.tokenizer, limits)
-    specs = _specs(services, environ, body, prompts, model)
-    for spec, prompt in zip(specs, prompts, strict=True):
-        if services.settings.mode == "echo":
+    checked = check_completion(body, services.tokenizer, services.limits)
+    _check_engine_input(services, environ, body, checked)
+    specs = [_spec(body, prompt.max_tokens, model) for prompt in checked]
+    if services.settings.mode == "echo":
+        for spec, prompt in zip(specs, checked, strict=True):
             spec.last_user_text = prompt.text or services.tokenizer.decode(prompt.token_ids)
-    return PreparedCompletion(body, model, [Prompt(p.token_ids, p.text) for p in prompts], specs)
+    return PreparedCompletion(body, model, [Prompt(p.token_ids, p.text) for p in checked], specs)
 
 
 def resolve_model(services: "Services", requested: str | None) -> str:
@@ -91,22 +83,15 @@ def resolve_model(services: "Services", requested: str | None) -> str:
     return model
 
 
-def _specs(
-    services: "Services", environ: dict[str, Any], body: Any, prompts: Sequence["TokenizedPrompt"], model: str
-) -> list[SamplingSpec]:
-    """One specification per prompt: first the values of all are checked, then what the engine would refuse."""
+def _check_engine_input(
+    services: "Services", environ: dict[str, Any], body: Any, prompts: Sequence["CheckedPrompt"]
+) -> None:
     from vllm_mock.protocol.engine_checks import check_engine_input
-    from vllm_mock.protocol.sampling import check_values, max_output_tokens
 
-    limits = services.limits
-    bounds = [max_output_tokens(body, len(prompt.token_ids), limits) for prompt in prompts]
-    for bound in bounds:
-        check_values(body, bound, limits)
+    rank = headers.data_parallel_rank(environ)
     with engine_stage(bool(body.stream)):
         for prompt in prompts:
-            check_engine_input(body, prompt.token_ids, limits)
-        headers.check_data_parallel_rank(environ, services)
-    return [_spec(body, bound, model) for bound in bounds]
+            check_engine_input(body, prompt.token_ids, services.limits, rank)
 
 
 def _spec(body: Any, max_tokens: int, model: str) -> SamplingSpec:
