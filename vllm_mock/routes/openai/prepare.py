@@ -121,9 +121,7 @@ def _role_and_echo(services: "Services", body: "ChatCompletionRequest") -> tuple
     """The role of the answer, and the last message's text if `echo` asks for it and it has that role."""
     last: Any = body.messages[-1]
     role = services.settings.response_role if body.add_generation_prompt else str(last["role"])
-    content = last.get("content")
-    echoed = body.echo and last["role"] == role and isinstance(content, str)
-    return role, content if echoed else ""
+    return role, _text_of(last.get("content")) if body.echo and last["role"] == role else ""
 
 
 def _last_user_text(messages: Sequence[Any]) -> str:
