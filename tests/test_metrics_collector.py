@@ -121,6 +121,13 @@ def test_buckets_can_be_customised_by_group():
     assert server.buckets("e2e_request_latency_seconds") == {2.0: 1.0}
 
 
+def test_without_log_stats_the_engine_is_not_shown():
+    page = Server(disable_log_stats=True).metrics.render().decode()
+    assert "vllm:" not in page
+    assert "http_requests_total" in page
+    assert "vllm_mock:stream_lag_seconds" in page
+
+
 def test_gauges_show_the_engine():
     server = Server(max_num_seqs=2, num_gpu_blocks=100, block_size=4)
     handles = [server.engine.submit(request(prompt=range(8), output=4)) for _ in range(5)]

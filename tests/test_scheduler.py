@@ -49,6 +49,15 @@ def test_what_can_never_fit_is_refused_at_once():
     with pytest.raises(NeverFits) as refusal:
         engine.submit(request(prompt=range(12), output=5))
     assert (refusal.value.needed_blocks, refusal.value.total_blocks) == (5, 4)
+    with pytest.raises(NeverFits):
+        engine.submit_all([request(output=1, n=2, index=0), request(output=16, n=2, index=1)])
+    assert engine.waiting == 0
+
+
+@pytest.mark.parametrize("fields", [{"output": 0}, {"finish_reason": "tool_calls"}])
+def test_what_is_no_request_is_refused_when_it_is_made(fields):
+    with pytest.raises(ValueError):
+        request(**fields)
 
 
 def test_the_limit_of_requests_counts_running_ones_as_vllm_does():

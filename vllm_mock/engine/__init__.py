@@ -3,10 +3,11 @@
 from vllm_mock.engine.fixed import FixedEngine
 from vllm_mock.engine.handle import RequestHandle, SamplingGroup
 from vllm_mock.engine.observer import EngineObserver
-from vllm_mock.engine.request import EngineRequest, NeverFits, QueueFull
+from vllm_mock.engine.request import FINISH_REASONS, EngineRequest, NeverFits, QueueFull
 from vllm_mock.engine.timeline import Timeline, TokenTiming
 
 __all__ = [
+    "FINISH_REASONS",
     "EngineObserver",
     "EngineRequest",
     "FixedEngine",

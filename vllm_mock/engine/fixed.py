@@ -139,6 +139,7 @@ class FixedEngine:
         handles: list[RequestHandle] = []
         group: SamplingGroup | None = None
         for request in requests:
+            self._scheduler.check_fits(request)
             if request.index == 0:
                 hashes = self._scheduler.prompt_hashes(request)
                 group = SamplingGroup(request.n) if request.n > 1 else None

@@ -4,6 +4,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+# vLLM's values of the label finished_reason.
+FINISH_REASONS = ("stop", "length", "abort", "error", "repetition")
+
 
 class QueueFull(Exception):
     """The engine takes no more requests; `reason` is the label of admission_rejections_total."""
@@ -28,8 +31,8 @@ class EngineRequest:
 
     `output_token_ids` holds at least one token (the end-of-sequence token included).
     `max_tokens` is the effective bound, `finish_reason` how the output ends
-    (stop, length, error or repetition). `arrival` is time.monotonic() seconds.
-    A prompt sampled n times is n requests with `index` 0..n-1, submitted in that order.
+    (one of FINISH_REASONS). `arrival` is time.monotonic() seconds. A prompt sampled n times is
+    n requests with `index` 0..n-1, submitted in that order. Raises ValueError.
     """
 
     request_id: str
@@ -43,3 +46,8 @@ class EngineRequest:
     finish_reason: str = "length"
     n: int = 1
     index: int = 0
+
+    def __post_init__(self) -> None:
+        # Refused here: inside the engine it would hit whoever happens to advance it.
+        if not self.output_token_ids or self.finish_reason not in FINISH_REASONS:
+            raise ValueError(f"no request: {len(self.output_token_ids)} tokens, finish reason {self.finish_reason}")

@@ -27,11 +27,14 @@ class Scheduler:
         self._limits = QueueLimits(settings.max_num_queued_reqs, settings.max_num_queued_tokens)
         self._max_waiting = settings.max_waiting_queue_length
 
-    def prompt_hashes(self, request: EngineRequest) -> Sequence[int]:
-        """The hashes of the prompt's full blocks; needs no lock. Raises NeverFits."""
+    def check_fits(self, request: EngineRequest) -> None:
+        """Raises NeverFits if the request needs more blocks than there are; needs no lock."""
         needed = self.kv.blocks_for(len(request.prompt_token_ids) + len(request.output_token_ids))
         if needed > self.kv.num_blocks:
             raise NeverFits(needed, self.kv.num_blocks)
+
+    def prompt_hashes(self, request: EngineRequest) -> Sequence[int]:
+        """The hashes of the prompt's full blocks, none without a prefix cache; needs no lock."""
         if not self._caches_prefixes:
             return ()
         root = root_hash(request.cache_salt, request.lora_name)

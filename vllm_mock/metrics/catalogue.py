@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from vllm_mock.engine import FINISH_REASONS
+
 MODEL_LABELS = ("model_name", "engine")
 
 
@@ -101,7 +103,7 @@ VLLM_FAMILIES: tuple[Family, ...] = (
     _counter(
         "vllm:request_success",
         "Count of successfully processed requests.",
-        finished_reason=("stop", "length", "abort", "error", "repetition"),
+        finished_reason=FINISH_REASONS,
     ),
     Family(
         "vllm:admission_rejections",

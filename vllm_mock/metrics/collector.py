@@ -69,6 +69,7 @@ class Metrics:
         self._lag = WorstOf(LAG_WINDOW_SECONDS)
         self.record_lag = self._lag.record
         self.http = HttpMetrics()
+        self._shown = [self._series[STREAM_LAG.name]] if settings.disable_log_stats else list(self._series.values())
         self._engine: MeasuredEngine | None = None
         self._registry = self._build_registry()
 
@@ -105,7 +106,7 @@ class Metrics:
         self._read_engine()
         self.value(STREAM_LAG.name).value = self._lag.worst()
         created = created_series_wanted()
-        for series in self._series.values():
+        for series in self._shown:
             yield series.metric(created)
 
     def _read_engine(self) -> None:

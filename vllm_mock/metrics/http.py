@@ -87,13 +87,14 @@ class HttpMetrics:
         """The families in vLLM's order; without any request only the one that has no labels."""
         with self._lock:
             created = created_series_wanted()
-            yield from (
+            metrics = (
                 self._requests_metric(created),
                 _sizes_metric("http_request_size_bytes", "Content length of requests.", self._request_sizes, created),
                 _sizes_metric("http_response_size_bytes", "Content length of answers.", self._response_sizes, created),
                 self._fine_metric(created),
                 self._durations_metric(created),
             )
+        yield from metrics
 
     def _requests_metric(self, created: bool) -> Metric:
         metric = Metric("http_requests", "Requests answered, by route, method and class of status.", "counter")

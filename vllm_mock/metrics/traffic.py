@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from vllm_mock.engine import RequestHandle
+from vllm_mock.engine import FINISH_REASONS, RequestHandle
 from vllm_mock.metrics.accumulators import Histogram, Value
 
 
@@ -26,10 +26,7 @@ class Traffic:
         self._cached = value("vllm:prompt_tokens_cached")
         self._cached_on_device = value("vllm:prompt_tokens_cached_by_source", "device")
         self._generation_tokens = value("vllm:generation_tokens")
-        self._success = {
-            reason: value("vllm:request_success", reason)
-            for reason in ("stop", "length", "abort", "error", "repetition")
-        }
+        self._success = {reason: value("vllm:request_success", reason) for reason in FINISH_REASONS}
         self._rejections = {
             reason: value("vllm:admission_rejections", reason)
             for reason in ("max_num_queued_reqs", "max_num_queued_tokens")
