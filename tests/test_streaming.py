@@ -1,5 +1,6 @@
 """Streams: when their chunks come, what they join to, and the bytes between them."""
 
+import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -21,12 +22,15 @@ def question(path: str, text: str = "Tell me of ships.", **parameters: Any) -> d
     return {"messages": [{"role": "user", "content": text}], **parameters}
 
 
-def twice_if_needed(check: Callable[[], None]) -> None:
-    """Other programs share the processor: a measurement that fails is taken once more."""
-    try:
-        check()
-    except AssertionError:
-        check()
+ATTEMPTS = 4
+
+
+def in_a_quiet_moment(check: Callable[[], None]) -> None:
+    """Other programs share the processor: what fails once is measured again; only a bug fails every time."""
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(AssertionError):
+            return check()
+    return check()
 
 
 def deltas(chunks: list[Any], index: int = 0) -> list[str]:
@@ -77,7 +81,7 @@ def test_fifty_parallel_streams_keep_their_pace(servers: ServerPool) -> None:
         assert statistics.median(firsts) < 0.120
         assert all(stream.events()[0][0] - stream.sent >= 0.100 for stream in streams)
 
-    twice_if_needed(check)
+    in_a_quiet_moment(check)
 
 
 @pytest.mark.parametrize(("latency", "seconds"), [("500us", 0.0005), ("0.25", 0.00025)])
@@ -91,7 +95,7 @@ def test_latencies_below_a_millisecond_show_in_the_mean(servers: ServerPool, lat
         assert len(stream.token_times()) == 2000
         assert mean_gap(stream) == pytest.approx(seconds, rel=0.05)
 
-    twice_if_needed(check)
+    in_a_quiet_moment(check)
 
 
 def test_an_answer_in_one_piece_comes_with_its_last_token(servers: ServerPool) -> None:
@@ -109,7 +113,7 @@ def test_an_answer_in_one_piece_comes_with_its_last_token(servers: ServerPool) -
         assert min(streamed, whole) >= 0.300
         assert abs(streamed - whole) < 0.100
 
-    twice_if_needed(check)
+    in_a_quiet_moment(check)
 
 
 def test_queued_streams_come_one_after_the_other(servers: ServerPool) -> None:
@@ -123,7 +127,7 @@ def test_queued_streams_come_one_after_the_other(servers: ServerPool) -> None:
             # The answer itself began while the request was queued.
             assert later.received[0][0] < earlier.token_times()[-1]
 
-    twice_if_needed(check)
+    in_a_quiet_moment(check)
 
 
 def test_queued_choices_of_one_request_come_one_after_the_other(servers: ServerPool) -> None:
@@ -146,7 +150,7 @@ def test_the_urgent_request_overtakes_in_the_queue(servers: ServerPool) -> None:
         first, patient, urgent = collect_streams(server.port, CHAT, bodies, stagger=0.015)
         assert first.token_times()[0] < urgent.token_times()[0] < patient.token_times()[0]
 
-    twice_if_needed(check)
+    in_a_quiet_moment(check)
 
 
 def test_a_quiet_stream_is_kept_alive_by_comments(servers: ServerPool) -> None:
