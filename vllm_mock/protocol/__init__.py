@@ -24,7 +24,7 @@ faults to vLLM 0.33.0):
 4. `engine_checks.check_engine_input` for each prompt: logprobs counts, token ids out of the vocabulary,
    structured outputs, thinking budget, data parallel rank, empty or too long prompt, prompt ids out of the
    vocabulary, routed experts, bad words. vLLM makes these when it starts to generate: a streamed request gets
-   200 and the error as an event (`ApiError.event`), then [DONE].
+   200 and the error as an event, then [DONE].
 5. Queue limits: `ApiError.queue_full` (before the headers, streamed or not).
 
 Nothing here is imported with the package: pydantic costs tens of milliseconds, which a starting server does

@@ -111,7 +111,7 @@ class ChatCompletionRequest(BaseModel):
     @staticmethod
     def precheck(data: dict[str, Any]) -> None:
         """vLLM's looks at the raw body, in its order. Raises ApiError."""
-        check_messages(data.get("messages", ()))
+        _check_system_messages(data.get("messages", ()))
         check_generation_prompt(data)
         check_tool_usage(data)
         structured.check_structured_outputs_count(data, tool_choice=data.get("tool_choice", "none"))
@@ -155,17 +155,33 @@ def _normalize_messages(messages: Any) -> None:
             continue
         if "reasoning_content" in message:
             old = message.pop("reasoning_content")
-            if message.get("reasoning") is None:
+            if old is not None and message.get("reasoning") is None:
                 message["reasoning"] = old
         calls = message.get("tool_calls")
-        if isinstance(calls, int | float):
-            raise ApiError.bad_request(f"'{type(calls).__name__}' object is not iterable")
+        if calls is not None:
+            check_loop(calls)
+            message["tool_calls"] = list(calls)
 
 
-def check_messages(messages: Any) -> None:
-    """vLLM loops over the messages before they are validated; what cannot be looped over is told so."""
-    if messages is None or isinstance(messages, int | float):
-        raise ApiError.bad_request(f"'{type(messages).__name__}' object is not iterable")
+def _check_system_messages(messages: Any) -> None:
+    check_loop(messages)
+    for message in messages:
+        if isinstance(message, dict) and message.get("role") == "system":
+            content = message.get("content")
+            for part in content if isinstance(content, list) else ():
+                _check_part_type(part)
+
+
+def _check_part_type(part: Any) -> None:
+    part_type = part.get("type") if isinstance(part, dict) else None
+    if part_type and isinstance(part_type, list | dict):  # vLLM looks it up in a set
+        raise ApiError.bad_request(f"unhashable type: '{type(part_type).__name__}'")
+
+
+def check_loop(value: Any) -> None:
+    """vLLM loops over some values before they are validated; what cannot be looped over is told so."""
+    if value is None or isinstance(value, int | float):
+        raise ApiError.bad_request(f"'{type(value).__name__}' object is not iterable")
 
 
 def check_generation_prompt(data: dict[str, Any]) -> None:
@@ -176,7 +192,10 @@ def check_generation_prompt(data: dict[str, Any]) -> None:
 
 def _check_logprobs(data: dict[str, Any]) -> None:
     logprobs = data.get("logprobs")
-    precheck.check_logprob_token_ids(data, not logprobs, "set to true")
+    precheck.check_logprob_token_ids(data)
+    if data.get("logprob_token_ids") and not logprobs:
+        text = "when using `logprob_token_ids`, `logprobs` must be set to true."
+        raise ApiError.bad_request(text, "logprob_token_ids")
     precheck.check_logprobs_types(data, "top_logprobs")
     precheck.check_prompt_logprobs(data)
     top = data.get("top_logprobs")

@@ -1,6 +1,7 @@
 """From the messages of a request to the text of the prompt."""
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,6 +22,10 @@ _NOT_VARIABLES = frozenset(
     ("chat_template", "add_generation_prompt", "continue_final_message", "tokenize", "return_dict")
 )
 _DEVELOPER = re.compile(r"""(['"])developer\1""")
+# A loop over the content of a message, by itself or through a variable or a macro's argument "content".
+_CONTENT_LOOP = re.compile(
+    r"""for\s+\w+\s+in\s+(?:\w+(?:\.content|\[\s*['"]content['"]\s*\])|content)\s*(?:\||if\b|-?%\})"""
+)
 _NOT_COMPATIBLE = (
     "continue_final_message and add_generation_prompt are not compatible. Use continue_final_message when you "
     "want the model to continue the final message, and add_generation_prompt when you want to add a header "
@@ -36,14 +41,19 @@ def check_trust(request: "ChatRequest", limits: Limits) -> None:
 
 def render(request: "ChatRequest", tokenizer: Tokenizer, limits: Limits) -> str:
     """The prompt's text. Raises ApiError for messages or arguments that the template cannot take."""
-    templates = "".join(tokenizer.chat_templates.values())
-    messages = conversation(request.messages, refuse_media(limits.model), keep_developer="developer" in templates)
+    sources = [request.chat_template] if request.chat_template else tokenizer.chat_templates.values()
+    messages = conversation(
+        request.messages,
+        refuse_media(limits.model),
+        keep_developer=any(map(_names_developer, sources)),
+        keep_parts=_keeps_parts(sources, limits.chat_template_content_format),
+    )
     if not messages:
         text = "Cannot apply chat template to an empty conversation. Provide at least one message."
         raise ApiError.bad_request(text)
     if request.add_generation_prompt and request.continue_final_message:
         raise ApiError.bad_request(_NOT_COMPATIBLE)
-    arguments = template_arguments(request)
+    arguments = template_arguments(request, limits)
     _check_arguments(arguments)
     try:
         return tokenizer.apply_chat_template(messages, **arguments)
@@ -51,18 +61,24 @@ def render(request: "ChatRequest", tokenizer: Tokenizer, limits: Limits) -> str:
         raise ApiError.bad_request(str(e)) from None
 
 
-def _knows_developer(request: "ChatRequest", tokenizer: Tokenizer) -> bool:
-    """Whether the template asks for the role "developer" somewhere."""
-    sources = [request.chat_template] if request.chat_template else tokenizer.chat_templates.values()
-    return any(map(_names_developer, sources))
-
-
 @lru_cache(maxsize=64)
 def _names_developer(source: str) -> bool:
     return _DEVELOPER.search(source) is not None
 
 
-def template_arguments(request: "ChatRequest") -> dict[str, Any]:
+def _keeps_parts(sources: Iterable[str], content_format: str) -> bool:
+    """Whether the template wants contents as lists of parts (--chat-template-content-format)."""
+    if content_format == "auto":
+        return any(map(_loops_over_content, sources))
+    return content_format == "openai"
+
+
+@lru_cache(maxsize=64)
+def _loops_over_content(source: str) -> bool:
+    return _CONTENT_LOOP.search(source) is not None
+
+
+def template_arguments(request: "ChatRequest", limits: Limits) -> dict[str, Any]:
     """The arguments of the template besides the messages."""
     arguments: dict[str, Any] = {
         "tools": _tools(request),
@@ -71,9 +87,9 @@ def template_arguments(request: "ChatRequest") -> dict[str, Any]:
     effort = getattr(request, "reasoning_effort", None)
     if effort is not None:
         arguments |= {"reasoning_effort": effort, "enable_thinking": effort != "none"}
-    if request.chat_template_kwargs:
-        extra = request.chat_template_kwargs.items()
-        arguments |= {name: value for name, value in extra if name not in _NOT_VARIABLES}
+    for extra in (limits.default_chat_template_kwargs, request.chat_template_kwargs):
+        if extra:
+            arguments |= {name: value for name, value in extra.items() if name not in _NOT_VARIABLES}
     arguments["chat_template"] = request.chat_template
     arguments["add_generation_prompt"] = request.add_generation_prompt
     arguments["continue_final_message"] = request.continue_final_message

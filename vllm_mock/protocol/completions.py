@@ -144,7 +144,21 @@ def _check_prompt_count(name: str, prompts: Any) -> None:
 
 def _check_logprobs(data: dict[str, Any]) -> None:
     logprobs = data.get("logprobs")
-    precheck.check_logprob_token_ids(data, logprobs is None, "set")
+    precheck.check_logprob_token_ids(data)
+    if data.get("logprob_token_ids"):
+        _check_logprob_token_ids(data)
     precheck.check_logprobs_types(data, "logprobs")
     precheck.check_prompt_logprobs(data)
     precheck.check_logprobs_range("logprobs", logprobs)
+
+
+def _check_logprob_token_ids(data: dict[str, Any]) -> None:
+    if data.get("echo") and data.get("max_tokens") == 0:
+        text = (
+            "`logprob_token_ids` is not supported when `echo=True` and `max_tokens=0` "
+            "because no output tokens are generated."
+        )
+        raise ApiError.bad_request(text, "logprob_token_ids")
+    if data.get("logprobs") is None:
+        text = "when using `logprob_token_ids`, `logprobs` must be set."
+        raise ApiError.bad_request(text, "logprob_token_ids")

@@ -1,8 +1,8 @@
 """The messages of a request in the form that chat templates expect."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -22,12 +22,11 @@ _MEDIA_KINDS: dict[str, type] = {
     "image_url": kinds.ChatCompletionContentPartImageParam,
     "audio_url": kinds.ChatCompletionContentPartAudioParam,
     "video_url": kinds.ChatCompletionContentPartVideoParam,
-    "input_audio": kinds.ChatCompletionContentPartInputAudioParam,
 }
 _EMBEDS_TYPES = ("image_embeds", "audio_embeds", "video_embeds")
-# A part that has no type but one of these fields is of that type.
-_UNTYPED_MEDIA = ("image_url", "audio_url", "video_url", "image_pil")
-_PART_TYPES = sorted([*_TEXT_FIELDS, *_MEDIA_KINDS, *_EMBEDS_TYPES, "image_pil", "input_image", "prompt_embeds"])
+# Fields that tell what a part is when it has no type.
+_MEDIA_FIELDS = (*_MEDIA_KINDS, "image_pil", "input_audio", *_EMBEDS_TYPES)
+_PART_TYPES = sorted([*_TEXT_FIELDS, *_MEDIA_FIELDS, "input_image", "prompt_embeds"])
 
 _INSTRUCTING_ROLES = ("system", "developer")
 
@@ -61,6 +60,9 @@ def conversation(
     """
     try:
         shown = [_message(message, media, keep_parts) for message in messages]
+        for message in shown:
+            if "tool_calls" in message:  # looked at when all contents are known to be good
+                message["tool_calls"] = [_tool_call(call) for call in message["tool_calls"]]
     except (ValidationError, TypeError) as e:  # lazily validated parts and tool calls, Harmony messages
         raise ApiError.bad_request(str(e)) from None
     if keep_developer or all(message["role"] != "developer" for message in shown):
@@ -84,6 +86,9 @@ def _plain_text(content: str | list[dict[str, str]]) -> str:
 
 def _message(message: Any, media: MediaPolicy, keep_parts: bool) -> dict[str, Any]:
     role = message["role"]
+    reasoning = message.get("reasoning")
+    if isinstance(reasoning, dict) and reasoning.get("type") == "prompt_embeds":
+        _refuse_embeds(reasoning)
     shown: dict[str, Any] = {"role": role, "content": _content(message.get("content"), media, keep_parts)}
     if role == "assistant":
         _add_assistant_fields(message, shown)
@@ -101,7 +106,7 @@ def _add_assistant_fields(message: Any, shown: dict[str, Any]) -> None:
     calls = message.get("tool_calls")
     calls = list(calls) if calls is not None else []
     if calls:
-        shown["tool_calls"] = [_tool_call(call) for call in calls]
+        shown["tool_calls"] = calls
     reasoning = message.get("reasoning")
     if reasoning is not None:
         shown["reasoning"] = reasoning
@@ -126,28 +131,27 @@ def _arguments(text: str) -> dict[str, Any]:
 
 
 def _content(content: Any, media: MediaPolicy, keep_parts: bool) -> Any:
+    if isinstance(content, str) and not keep_parts:
+        return content
     if content is None:
-        content = ""
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}] if keep_parts else content
-    texts = _texts(content, media)
+        content = ()
+    parts = [_part(part, media) for part in ([content] if isinstance(content, str) else content)]
     if keep_parts:
-        return [{"type": "text", "text": text} for text in texts]
-    return "\n".join(texts)
+        return [part for part in parts if part["text"] is not None]
+    return "\n".join(part["text"] for part in parts if part["text"])
 
 
-def _texts(parts: Iterable[Any], media: MediaPolicy) -> list[str]:
-    texts = (part if isinstance(part, str) else _part_text(part, media) for part in parts)
-    return [text for text in texts if text]
+def _part(part: Any, media: MediaPolicy) -> dict[str, Any]:
+    return {"type": "text", "text": part if isinstance(part, str) else _part_text(part, media)}
 
 
 def _part_text(part: dict[str, Any], media: MediaPolicy) -> str | None:
     part_type = part.get("type")
-    if part_type is None:
-        part_type = next((name for name in _UNTYPED_MEDIA if name in part), None)
-        if part_type is None:
+    media_field = next((name for name in _MEDIA_FIELDS if name in part), None)
+    if part_type is None or part.get("uuid") is not None:
+        if media_field is None:
             raise ApiError.bad_request("Missing 'type' field in multimodal part.", "type")
-        return media(part_type)
+        return media(media_field)
     if not isinstance(part_type, str):
         raise ApiError.bad_request("Invalid 'type' field in multimodal part.", "type")
     field = _TEXT_FIELDS.get(part_type)
@@ -161,9 +165,16 @@ def _media_text(part: dict[str, Any], part_type: str, media: MediaPolicy) -> str
         text = f"Unsupported chat content part type: {part_type!r}. Supported types: {', '.join(_PART_TYPES)}."
         raise ApiError.bad_request(text, "type", part_type)
     if part_type == "prompt_embeds":
-        text = "You must set `--enable-prompt-embeds` to input `prompt_embeds`"
-        raise ApiError.bad_request(text, "prompt_embeds")
+        _refuse_embeds(part)
     kind = _MEDIA_KINDS.get(part_type)
     if kind is not None:
         TypeAdapter(kind).validate_python(part)
     return media(part_type)
+
+
+def _refuse_embeds(part: dict[str, Any]) -> NoReturn:
+    if not part.get("data"):
+        text = "prompt_embeds content part requires a non-empty `data` field with base64-encoded tensor bytes."
+    else:
+        text = "You must set `--enable-prompt-embeds` to input `prompt_embeds`"
+    raise ApiError.bad_request(text, "prompt_embeds")

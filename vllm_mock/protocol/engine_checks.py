@@ -37,15 +37,17 @@ def check_engine_input(
 
 
 def _check_parameters(request: "Request", limits: Limits) -> None:
-    check_logprobs_count("sample", "logprobs", request.sample_logprobs(), limits)
-    _check_ids("logprob_token_ids", request.logprob_token_ids, limits)
+    if request.logprob_token_ids:  # these tokens take the place of the likeliest ones
+        _check_ids("logprob_token_ids", request.logprob_token_ids, limits)
+    else:
+        check_logprobs_count("sample", "logprobs", request.sample_logprobs(), limits)
     check_logprobs_count("prompt", "prompt_logprobs", request.prompt_logprobs, limits)
     if request.logit_bias:
         _check_ids("logit_bias", [int(key) for key in request.logit_bias], limits)
     _check_ids("stop_token_ids", request.stop_token_ids, limits)
     _check_allowed_ids(request.allowed_token_ids, limits)
     check_structured_outputs(structured.constraint(request))
-    if request.thinking_token_budget not in (None, -1):
+    if request.thinking_token_budget not in (None, -1) and not limits.reasoning_parser:
         raise ApiError.bad_request(
             "thinking_token_budget is set but reasoning_config is not configured. Please set "
             "--reasoning-parser and/or --reasoning-config to use thinking_token_budget."

@@ -7,7 +7,6 @@ ends in ``(parameter=P, value=V)``.
 Texts and shapes: vLLM 0.33.0, read from its answers.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -78,14 +77,6 @@ class ApiError(Exception):
     def body(self) -> bytes:
         """The answer as compact JSON."""
         return to_bytes(compact(self.payload()))
-
-    def event(self, *, spaced: bool = False) -> bytes:
-        """The error as a server-sent event, for a stream whose headers are out.
-
-        vLLM writes it compact for chat and with spaces after "," and ":" for completions.
-        """
-        text = json.dumps(self.payload(), ensure_ascii=False) if spaced else compact(self.payload())
-        return to_bytes(f"data: {text}\n\n")
 
     @classmethod
     def bad_request(cls, message: str, param: str | None = None, value: Any = _NO_VALUE) -> "ApiError":

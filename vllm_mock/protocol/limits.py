@@ -1,6 +1,8 @@
 """What the server can and may do, as far as requests are checked against it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,9 @@ class Limits:
     trust_request_mm_kwargs: bool = False
     enable_auto_tool_choice: bool = False
     tool_call_parser: str | None = None
+    reasoning_parser: str = ""
+    chat_template_content_format: str = "auto"
+    default_chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def logprobs_allowed(self) -> int:
