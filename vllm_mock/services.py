@@ -8,8 +8,10 @@ from vllm_mock.engine import FixedEngine
 from vllm_mock.generation import Generator
 from vllm_mock.lifecycle import Lifecycle
 from vllm_mock.metrics import HttpMetrics, Metrics
+from vllm_mock.metrics.peers import Peers
 from vllm_mock.models import ModelRegistry
 from vllm_mock.protocol.limits import Limits
+from vllm_mock.serving.arguments import RANK_VARIABLE, WORKERS_VARIABLE
 from vllm_mock.serving.watch import ConnectionWatcher
 from vllm_mock.settings import Settings
 from vllm_mock.tokenizer import Tokenizer, load_tokenizer
@@ -26,6 +28,7 @@ class Services:
     engine: FixedEngine
     metrics: Metrics
     http_metrics: HttpMetrics
+    metrics_peers: Peers
     models: ModelRegistry
     lifecycle: Lifecycle
     watcher: ConnectionWatcher
@@ -37,7 +40,8 @@ class Services:
 def build_services(settings: Settings) -> Services:
     """Compose the parts; raises SettingsError when the tokenizer cannot be loaded."""
     tokenizer = load_tokenizer(settings)
-    metrics = Metrics(settings, data_parallel_rank())
+    rank = data_parallel_rank()
+    metrics = Metrics(settings, rank)
     engine = FixedEngine(settings, metrics)
     metrics.attach(engine)
     return Services(
@@ -47,6 +51,7 @@ def build_services(settings: Settings) -> Services:
         engine=engine,
         metrics=metrics,
         http_metrics=metrics.http,
+        metrics_peers=Peers(rank, data_parallel_size(settings), metrics.render),
         models=ModelRegistry(
             settings.served_model_name,
             settings.model,
@@ -69,7 +74,7 @@ def request_limits(settings: Settings, tokenizer: Tokenizer) -> Limits:
         max_chars_per_token=tokenizer.max_chars_per_token,
         max_logprobs=settings.max_logprobs,
         max_sequences=settings.max_n_sequences,
-        data_parallel_size=settings.data_parallel_size,
+        data_parallel_size=data_parallel_size(settings),
         trust_request_chat_template=settings.trust_request_chat_template,
         trust_request_mm_kwargs=settings.trust_request_mm_kwargs,
         enable_auto_tool_choice=settings.enable_auto_tool_choice,
@@ -100,4 +105,9 @@ def system_fingerprint(settings: Settings) -> str | None:
 
 def data_parallel_rank() -> int:
     """The rank that the master gave this worker, 0 outside gunicorn."""
-    return int(os.environ.get("VLLM_MOCK_DP_RANK", "0"))
+    return int(os.environ.get(RANK_VARIABLE, "0"))
+
+
+def data_parallel_size(settings: Settings) -> int:
+    """How many ranks there are: gunicorn's number of workers, which its -w may have set, or the flag's."""
+    return int(os.environ.get(WORKERS_VARIABLE, settings.data_parallel_size))

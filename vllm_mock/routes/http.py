@@ -9,17 +9,24 @@ from typing import TYPE_CHECKING
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from vllm_mock.metrics.http import EXCLUDED_HANDLERS
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.routes.cors import Cors
-from vllm_mock.routes.replies import METHOD_NOT_ALLOWED, NOT_FOUND, empty_reply, error_reply, json_reply
+from vllm_mock.routes.replies import (
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    STARTED,
+    empty_reply,
+    error_reply,
+    json_reply,
+)
 
 if TYPE_CHECKING:
     from vllm_mock.services import Services
 
 GUARDED_PREFIXES = ("/v1", "/v2", "/inference", "/cohere")
-UNMEASURED_PATHS = frozenset(("/metrics", "/health", "/load", "/ping", "/version", "/server_info"))
-# Keys of the environ for what one hook tells the other.
-STARTED, REFUSED = "vllm_mock.started", "vllm_mock.refused"
+# The key of the environ by which one hook tells the other that the key was refused.
+REFUSED = "vllm_mock.refused"
 STATE_PATHS = frozenset(("/health", "/ready", "/ping", "/metrics"))
 
 
@@ -54,7 +61,7 @@ def install(app: Flask, services: "Services") -> None:
     @app.before_request
     def admit() -> Response | None:
         environ = request.environ
-        environ[STARTED] = time.perf_counter()
+        environ[STARTED] = time.monotonic()
         if environ["REQUEST_METHOD"] == "OPTIONS":
             return cors.preflight(request)
         path = environ["PATH_INFO"]
@@ -75,7 +82,7 @@ def install(app: Flask, services: "Services") -> None:
         environ = served.environ
         if REFUSED not in environ:
             cors.decorate(environ.get("HTTP_ORIGIN"), response)
-            if environ["PATH_INFO"] not in UNMEASURED_PATHS:
+            if EXCLUDED_HANDLERS.search(environ["PATH_INFO"]) is None:
                 rule = served.url_rule
                 observe(
                     rule.rule if rule is not None else "none",
@@ -83,7 +90,7 @@ def install(app: Flask, services: "Services") -> None:
                     response.status_code,
                     int(environ.get("CONTENT_LENGTH") or 0),
                     response.content_length or 0,
-                    time.perf_counter() - environ[STARTED],
+                    time.monotonic() - environ[STARTED],
                 )
         if with_request_ids:
             response.headers["X-Request-Id"] = environ.get("HTTP_X_REQUEST_ID") or uuid.uuid4().hex

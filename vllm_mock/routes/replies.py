@@ -10,6 +10,9 @@ from vllm_mock.protocol.errors import ApiError
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 
+# The key of the WSGI environ that holds when the request came, in monotonic seconds.
+STARTED = "vllm_mock.started"
+
 NOT_FOUND = b'{"detail":"Not Found"}'
 METHOD_NOT_ALLOWED = b'{"detail":"Method Not Allowed"}'
 

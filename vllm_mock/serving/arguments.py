@@ -9,6 +9,9 @@ from functools import lru_cache
 from vllm_mock.settings import Settings, SettingsError, load
 
 ARGUMENTS_VARIABLE = "VLLM_MOCK_ARGS"
+# The master tells each worker its data-parallel rank, and how many ranks there are.
+RANK_VARIABLE = "VLLM_MOCK_DP_RANK"
+WORKERS_VARIABLE = "VLLM_MOCK_DP_SIZE"
 
 BAD_SETTING = 2
 # gunicorn's code for "the application failed to load": the master stops instead of starting workers for ever.

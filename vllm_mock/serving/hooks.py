@@ -5,10 +5,8 @@ import os
 import signal
 
 from vllm_mock.serving import http_dialect
-from vllm_mock.serving.arguments import process_settings
+from vllm_mock.serving.arguments import RANK_VARIABLE, WORKERS_VARIABLE, process_settings
 from vllm_mock.serving.banner import print_banner
-
-RANK_VARIABLE = "VLLM_MOCK_DP_RANK"
 
 _ranks: dict[object, int] = {}
 
@@ -19,6 +17,7 @@ def pre_fork(server, worker) -> None:
     rank = next(rank for rank in range(len(taken) + 1) if rank not in taken)
     _ranks[worker] = rank
     os.environ[RANK_VARIABLE] = str(rank)
+    os.environ[WORKERS_VARIABLE] = str(server.num_workers)
 
 
 def child_exit(server, worker) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flask import request
 
 from vllm_mock.routes.openai.runs import Scheduling
+from vllm_mock.routes.replies import STARTED
 
 if TYPE_CHECKING:
     from vllm_mock.services import Services
@@ -24,7 +25,10 @@ def body(environ: dict[str, Any]) -> bytes:
 def scheduling(environ: dict[str, Any], prefix: str, request: Any) -> Scheduling:
     """What the engine is told about a validated request; `prefix` begins the id of its answer."""
     return Scheduling(
-        _response_id(environ, prefix, request.request_id), _priority(environ, request.priority), request.cache_salt
+        _response_id(environ, prefix, request.request_id),
+        environ[STARTED],
+        _priority(environ, request.priority),
+        request.cache_salt,
     )
 
 

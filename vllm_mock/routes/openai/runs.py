@@ -34,9 +34,10 @@ class Run:
 
 @dataclass(slots=True)
 class Scheduling:
-    """What the engine is told beside the tokens."""
+    """What the engine is told beside the tokens; `arrival` is when the request came, in monotonic seconds."""
 
     response_id: str
+    arrival: float
     priority: int
     cache_salt: str | None
     lora_name: str | None = None
@@ -63,6 +64,7 @@ def start(
                     priority=scheduling.priority,
                     cache_salt=scheduling.cache_salt,
                     lora_name=scheduling.lora_name,
+                    arrival=scheduling.arrival,
                     finish_reason=plan.finish_reason,
                     n=spec.n,
                     index=index,
@@ -132,13 +134,14 @@ def stream(
 
 
 def _abort(handles: Sequence[RequestHandle]) -> None:
-    for handle in handles:
+    # The last first: aborting the first would let the next of these leave the queue, only to be aborted as well.
+    for handle in reversed(handles):
         handle.abort()
 
 
 def _close(handles: Sequence[RequestHandle], complete: bool) -> None:
+    if not complete:
+        _abort(handles)
+        return
     for handle in handles:
-        if complete:
-            handle.finish()
-        else:
-            handle.abort()
+        handle.finish()

@@ -19,10 +19,10 @@ def register(blueprint: Blueprint, services: "Services") -> None:
     """Add the routes to the blueprint."""
 
     def metrics() -> Response:
-        return text_reply(services.metrics.render(), CONTENT_TYPE)
+        return text_reply(services.metrics_peers.page(), CONTENT_TYPE)
 
     def mounted(path: str = "") -> Response:
-        return text_reply(services.metrics.render(), MOUNTED_CONTENT_TYPE)
+        return text_reply(services.metrics_peers.page(), MOUNTED_CONTENT_TYPE)
 
     blueprint.add_url_rule("/metrics", "metrics", metrics, methods=["GET"])
     blueprint.add_url_rule("/metrics", "metrics_mounted", mounted, methods=OTHER_METHODS)
