@@ -27,10 +27,10 @@ workers = _settings.data_parallel_size
 worker_connections = 10_000
 backlog = 4096
 keepalive = 5
-# A gateway may add long headers; vLLM's own limits are 4 MiB of headers in 256 fields.
-limit_request_line = 65_536
+# Gateways add long headers and addresses; 0 is no limit, and what gunicorn allows below that is 8 KiB a line.
+limit_request_line = 0
 limit_request_fields = _settings.h11_max_header_count
-limit_request_field_size = 65_536
+limit_request_field_size = 0
 graceful_timeout = int(_settings.shutdown_timeout) + 5
 preload_app = False
 control_socket_disable = True
