@@ -2,7 +2,7 @@
 
 import re
 
-# Python's complaint: Rust's words, and how the marked part of the pattern ends (None: one character).
+# Python's complaint: Rust's words for it, and what Rust marks (None: one character).
 _FAULTS = {
     "unterminated character set": ("unclosed character class", None),
     "missing ), unterminated subpattern": ("unclosed group", None),
@@ -10,7 +10,7 @@ _FAULTS = {
     "nothing to repeat": ("repetition operator missing expression", None),
     "min repeat greater than max repeat": (
         "invalid repetition count range, the start must be <= the end",
-        re.compile(r"\{[^}]*\}?"),
+        re.compile(r"\{[^}]*\}"),
     ),
     "bad character range": ("invalid character class range, the start must be <= the end", re.compile(r".-.")),
 }
@@ -40,9 +40,13 @@ def regex_fault(pattern: str) -> str | None:
 
 def _translated(pattern: str, e: re.error) -> str | None:
     for words, (fault, extent) in _FAULTS.items():
-        if e.msg.startswith(words) and e.pos is not None:
-            found = extent.match(pattern, e.pos) if extent is not None else None
-            return _told(pattern, e.pos, found.end() if found else e.pos + 1, fault)
+        if not e.msg.startswith(words) or e.pos is None:
+            continue
+        # Python points behind the brace that opens a count, Rust at it.
+        found = extent.search(pattern, max(e.pos - 1, 0)) if extent is not None else None
+        if found is not None:
+            return _told(pattern, found.start(), found.end(), fault)
+        return _told(pattern, e.pos, e.pos + 1, fault)
     return None
 
 
