@@ -54,7 +54,7 @@ def test_ten_errors_are_listed() -> None:
     ("text", "shown"),
     [
         ("/usr/lib/x.py:12", "<path>:12"),
-        ("/tmp/x", "<path>"),
+        ("/opt/x", "<path>"),
         ("/home/u/x.txt", "<path>"),
         ("/etc/passwd", "/etc/passwd"),
         ("/usr", "/usr"),
