@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,11 @@ CHAR_TOKENIZER = "tests/fixtures/char_tokenizer"
 # One character is one token, as in the captures; nothing to wait for.
 TINY = ("--tokenizer", CHAR_TOKENIZER, "--served-model-name", "tiny", "alias2", "--max-model-len", "256")
 INSTANT = ("--time-to-first-token", "0", "--inter-token-latency", "0", "--prefill-time-per-token", "0")
+# With everything that an operator may put around the routes.
+GUARDED = (
+    *(*TINY, *INSTANT, "--api-key", "k1", "k2", "--root-path", "/proxy", "--enable-request-id-headers"),
+    *("--allowed-origins", '["http://a.example"]'),
+)
 APP = "app"
 GUNICORN = "gunicorn"
 GTHREAD = "gthread"
@@ -51,13 +56,13 @@ def free_port() -> int:
                 return port
 
 
-def command(runner: str, port: int, flags: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
+def command(runner: str, flags: Sequence[str], port: int) -> tuple[list[str], dict[str, str]]:
     """How a runner is started: its command line and the environment variables that carry what is not on it."""
+    variables = {"SERVER_PORT": str(port)}
     if runner == APP:
-        return [sys.executable, "app.py", *flags, "--port", str(port)], {}
+        return [sys.executable, "app.py", *flags], variables
     workers = ["-k", "gthread", "--threads", "512"] if runner == GTHREAD else []
-    line = [sys.executable, "-m", "gunicorn", "wsgi:app", *workers]
-    return line, {"VLLM_MOCK_ARGS": shlex.join(flags), "SERVER_PORT": str(port)}
+    return [sys.executable, "-m", "gunicorn", "wsgi:app", *workers], {**variables, "VLLM_MOCK_ARGS": shlex.join(flags)}
 
 
 @dataclass
@@ -126,11 +131,10 @@ def start(
     flags: tuple[str, ...] = (),
     environ: Mapping[str, str] = {},
     runner: str = APP,
-    port: int | None = None,
 ) -> Server:
     """Start a server without waiting for it; the log goes to a new file in `folder`."""
-    port = port or free_port()
-    line, variables = command(runner, port, flags)
+    port = free_port()
+    line, variables = command(runner, flags, port)
     log = folder / f"server-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

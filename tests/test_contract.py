@@ -8,7 +8,7 @@ import captures
 import pytest
 from captures import Capture
 from raw_http import Reply
-from server import INSTANT, TINY, Server, ServerPool
+from server import INSTANT, TINY, ServerPool
 
 # ---- What does not apply ------------------------------------------------------------------------------------
 
@@ -34,10 +34,7 @@ SHORT = ("--output-tokens-mean", "3", "--output-tokens-std-dev", "0")
 DEFAULT = ("/models/tiny", *TINY, *INSTANT)
 SECOND = (
     *("/models/tiny", "--tokenizer", TINY[1], "--served-model-name", "tiny", "--max-model-len", "512", *INSTANT),
-    *("--enable-request-id-headers", "--enable-server-load-tracking"),
-    # The recording's engine said that 4 prompt tokens are cached, whatever the prompt; here blocks of one token
-    # and a repeated request give cached ones.
-    *("--enable-prompt-tokens-details", "--block-size", "1"),
+    *("--enable-request-id-headers", "--enable-server-load-tracking", "--enable-prompt-tokens-details"),
     # Recorded at servers of their own; these two change no other answer.
     *("--root-path", "/proxy", "--max-num-queued-reqs", "4"),
 )
@@ -110,16 +107,10 @@ def expected_reply(capture: Capture) -> Reply:
 # ---- The tests ----------------------------------------------------------------------------------------------
 
 
-def send(server: Server, capture: Capture) -> Reply:
-    """The capture's request, once or, where cached tokens are reported, twice."""
-    times = 2 if "--enable-prompt-tokens-details" in flags(capture) and capture.method == "POST" else 1
-    return [server.request(capture.method, capture.path, capture.body, capture.headers) for _ in range(times)][-1]
-
-
 @pytest.mark.parametrize("name", [name for name in captures.names() if name not in DIFFERENT])
 def test_capture(name: str, servers: ServerPool) -> None:
     capture = captures.load(name)
-    reply = send(servers.get(*flags(capture)), capture)
+    reply = servers.get(*flags(capture)).request(capture.method, capture.path, capture.body, capture.headers)
     assert captures.comparable(reply) == captures.comparable(expected_reply(capture))
 
 

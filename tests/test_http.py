@@ -4,7 +4,7 @@ import re
 
 import pytest
 from raw_http import Connection, Reply, connect
-from server import INSTANT, POD, TINY, Server, ServerPool
+from server import GUARDED, POD, Server, ServerPool
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
@@ -16,12 +16,7 @@ METHOD_NOT_ALLOWED = b'{"detail":"Method Not Allowed"}'
 @pytest.fixture
 def guarded(servers: ServerPool) -> Server:
     """A server with everything that an operator may put around it."""
-    return servers.get(
-        *TINY,
-        *INSTANT,
-        *("--api-key", "k1", "k2", "--root-path", "/proxy", "--enable-request-id-headers"),
-        *("--allowed-origins", '["http://a.example"]'),
-    )
+    return servers.get(*GUARDED)
 
 
 # ---- Methods and paths --------------------------------------------------------------------------------------
