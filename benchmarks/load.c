@@ -26,8 +26,8 @@
 #define EVENT_LEN 7
 #define LAST_CHUNK "0\r\n\r\n"
 #define LAST_CHUNK_LEN 5
-// Bytes kept of the previous read, so that a mark cut in two is found: one less than the longest mark.
-#define CARRY (EVENT_LEN - 1)
+// The longest line of which the beginning is kept until its end arrives.
+#define LINE_MAX 8192
 #define HEAD_MAX 8192
 #define READ_MAX 65536
 
@@ -44,8 +44,9 @@ typedef struct {
     long body_left;          // bytes of a body of known length; -1: chunked
     size_t head_len;
     int served;              // something arrived within the window
-    char carry[CARRY];
-    size_t carry_len;
+    size_t line_len;
+    char line[LINE_MAX];     // the beginning of a line whose end has not arrived
+    char tail[LAST_CHUNK_LEN];
     char head[HEAD_MAX];
 } Connection;
 
@@ -96,7 +97,8 @@ static void open_connection(Connection *c) {
 
 static void send_request(Connection *c) {
     c->in_body = 0;
-    c->head_len = c->carry_len = 0;
+    c->head_len = c->line_len = 0;
+    memset(c->tail, 0, sizeof c->tail);
     c->tokens = 0;
     c->sent = now();
     if (send(c->fd, request, request_len, MSG_NOSIGNAL) != (ssize_t)request_len) errors++;
@@ -136,24 +138,36 @@ static void count_token(Connection *c, double at) {
     if (in_window) tokens_in_window++;
 }
 
-// Counts the events in a piece of an event stream; returns whether the response ended with it.
-static int read_events(Connection *c, const char *data, size_t len, double at) {
-    static char joined[CARRY + READ_MAX];
-    memcpy(joined, c->carry, c->carry_len);
-    memcpy(joined + c->carry_len, data, len);
-    size_t total = c->carry_len + len;
-    const char *position = joined, *end = joined + total;
+// Counts the events among whole lines.
+static void count_events(Connection *c, const char *data, size_t len, double at) {
+    const char *position = data, *end = data + len;
     while ((position = memmem(position, end - position, EVENT, EVENT_LEN))) {
         position += EVENT_LEN;
-        // The event that only names the role is no token.
         const char *stop = memchr(position, '\n', end - position);
-        size_t event_len = (stop ? stop : end) - position;
-        if (c->tokens == 0 && memmem(position, event_len, "\"role\":", 7)) continue;
+        // The event that only names the role is no token.
+        if (c->tokens == 0 && memmem(position, stop - position, "\"role\":", 7)) continue;
         count_token(c, at);
     }
-    c->carry_len = total < CARRY ? total : CARRY;
-    memcpy(c->carry, end - c->carry_len, c->carry_len);
-    return total >= LAST_CHUNK_LEN && memcmp(end - LAST_CHUNK_LEN, LAST_CHUNK, LAST_CHUNK_LEN) == 0;
+}
+
+// Takes a piece of an event stream; returns whether the response ended with it.
+static int read_events(Connection *c, const char *data, size_t len, double at) {
+    static char joined[LINE_MAX + READ_MAX];
+    memcpy(joined, c->line, c->line_len);
+    memcpy(joined + c->line_len, data, len);
+    size_t total = c->line_len + len;
+    const char *last = memrchr(joined, '\n', total);
+    size_t whole = last ? (size_t)(last + 1 - joined) : 0;
+    count_events(c, joined, whole, at);
+    c->line_len = total - whole < LINE_MAX ? total - whole : 0;
+    memcpy(c->line, joined + whole, c->line_len);
+    if (len >= LAST_CHUNK_LEN) {
+        memcpy(c->tail, data + len - LAST_CHUNK_LEN, LAST_CHUNK_LEN);
+    } else {
+        memmove(c->tail, c->tail + len, LAST_CHUNK_LEN - len);
+        memcpy(c->tail + LAST_CHUNK_LEN - len, data, len);
+    }
+    return memcmp(c->tail, LAST_CHUNK, LAST_CHUNK_LEN) == 0;
 }
 
 static int read_body(Connection *c, const char *data, size_t len, double at) {

@@ -18,7 +18,7 @@ now = time.monotonic
 class Connection:
     """One connection and the response that it is reading."""
 
-    __slots__ = ("body_left", "carry", "head", "in_body", "last", "sent", "served", "socket", "tokens")
+    __slots__ = ("body_left", "head", "in_body", "last", "line", "sent", "served", "socket", "tail", "tokens")
 
     def __init__(self) -> None:
         self.served = False
@@ -49,7 +49,7 @@ class Load:
 
     def _send(self, connection: Connection) -> None:
         connection.in_body = False
-        connection.head = connection.carry = b""
+        connection.head = connection.line = connection.tail = b""
         connection.tokens = 0
         connection.sent = now()
         connection.socket.sendall(self._request)
@@ -105,15 +105,16 @@ class Load:
         if connection.body_left >= 0:
             connection.body_left -= len(data)
             return connection.body_left <= 0
-        data = connection.carry + data
-        tokens = data.count(EVENT)
-        if connection.tokens == 0 and b'"role":' in data:
+        lines, _, rest = (connection.line + data).rpartition(b"\n")
+        connection.line = rest
+        connection.tail = (connection.tail + data)[-len(LAST_CHUNK) :]
+        tokens = lines.count(EVENT)
+        if tokens and connection.tokens == 0 and b'"role":' in lines:
             # The event that only names the role is no token.
             tokens -= 1
-        if tokens > 0:
+        if tokens:
             self._count_tokens(connection, tokens, at, in_window)
-        connection.carry = data[1 - len(EVENT) :]
-        return data.endswith(LAST_CHUNK)
+        return connection.tail == LAST_CHUNK
 
     def _count_tokens(self, connection: Connection, tokens: int, at: float, in_window: bool) -> None:
         if in_window:

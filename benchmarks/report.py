@@ -14,6 +14,7 @@ TARGETS: dict[str, tuple[str, float]] = {
     "first 200 of /health, s": ("<=", 0.5),
 }
 OURS = "this server"
+BASELINE = "trivial Flask on gevent, this run"
 QUIET_SHARE = 0.05
 
 Row = Sequence[str]
@@ -80,7 +81,7 @@ def _summary(figures: dict[str, Any], reference: dict[str, Any]) -> list[Row]:
 
 
 def _streaming_rows(runs: Sequence[dict[str, Any]], reference: dict[str, Any]) -> list[Row]:
-    entries = [{"design": OURS, **run} for run in runs] + reference["streaming"]
+    entries = [*runs, *reference["streaming"]]
     entries.sort(key=lambda entry: entry["streams"])
     heading = ("design", "streams", "tokens/s", "us/token", "tokens/read", "|gap - 20 ms| p50 / p95 / p99 ms")
     rows: list[Row] = [heading]
@@ -98,8 +99,8 @@ def _streaming_rows(runs: Sequence[dict[str, Any]], reference: dict[str, Any]) -
     return rows
 
 
-def _request_rows(run: dict[str, Any], reference: dict[str, Any]) -> list[Row]:
-    entries = [{"design": OURS, **run}, *reference["requests"]]
+def _request_rows(runs: Sequence[dict[str, Any]], reference: dict[str, Any]) -> list[Row]:
+    entries = [*runs, *reference["requests"]]
     entries.sort(key=lambda entry: entry["cpu_us_per_request"])
     rows: list[Row] = [("non-streaming requests, 64 connections", "CPU us/request")]
     rows += [(entry["design"], _number(entry["cpu_us_per_request"])) for entry in entries]
@@ -122,13 +123,20 @@ def table(figures: dict[str, Any]) -> str:
     """The tables that run.py prints; what was not measured is left out."""
     reference = json.loads(REFERENCE.read_text())
     parts = [_aligned(_summary(figures, reference))]
-    streaming = figures.get("streaming", [])
-    requests = [figures["requests"]] if "requests" in figures else []
+    streaming, requests = _runs(figures, OURS)
+    bare_streaming, bare_requests = _runs(figures.get("baseline", {}), BASELINE)
     if streaming:
-        parts.append(_aligned(_streaming_rows(streaming, reference)))
+        parts.append(_aligned(_streaming_rows([*streaming, *bare_streaming], reference)))
     if requests:
-        parts.append(_aligned(_request_rows(requests[0], reference)))
+        parts.append(_aligned(_request_rows([*requests, *bare_requests], reference)))
     warnings = _warnings([*streaming, *requests])
     if warnings:
         parts.append(warnings)
     return "\n\n".join("\n".join(part) for part in parts)
+
+
+def _runs(figures: dict[str, Any], design: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(streaming runs, request runs) of one server, with its name."""
+    streaming = figures.get("streaming", [])
+    requests = [figures["requests"]] if "requests" in figures else []
+    return [{"design": design, **run} for run in streaming], [{"design": design, **run} for run in requests]

@@ -16,6 +16,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 # What the server printed last, for a look when it fails.
 LOG = RESULTS / "server.log"
 READY_TIMEOUT_SECONDS = 20.0
+FOREIGN_PREFIXES = ("VLLM_", "MOCK_", "GUNICORN_", "SIMULATION", "METRICS_OVERRIDES", "PYTHONDONTWRITEBYTECODE")
 STOP_TIMEOUT_SECONDS = 5.0
 
 
@@ -32,6 +33,12 @@ def cores() -> tuple[int, int]:
     return allowed[0], allowed[-1]
 
 
+def server_environment() -> dict[str, str]:
+    """This environment without what would change the server, or make it compile its modules at each start."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}
+    return {**kept, "STANDALONE_MODE": "true"}
+
+
 class Server:
     """`python app.py FLAGS` on one core; a context manager.
 
@@ -45,9 +52,7 @@ class Server:
         self.health_seconds = self.ready_seconds = 0.0
 
     def __enter__(self) -> "Server":
-        environ = {**os.environ, "STANDALONE_MODE": "true"}
-        # Users run with cached bytecode; an environment that forbids it would add compiling to the start.
-        environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        environ = server_environment()
         core = cores()[0]
         RESULTS.mkdir(exist_ok=True)
         begin = time.monotonic()
