@@ -45,6 +45,8 @@ TABLE = """\
 --enable-offline-docs switch
 --enable-flash-late-interaction switch
 # ModelConfig
+--generation-config text
+--logprobs-mode raw_logprobs|processed_logprobs|raw_logits|processed_logits
 --runner auto|draft|generate|pooling
 --convert auto|classify|embed|none
 --tokenizer-mode text

@@ -15,7 +15,7 @@ from .kinds import (
     number,
     optional,
 )
-from .structures import LORA_MODULES, LoRAModule
+from .structures import GENERATION_DEFAULTS, LORA_MODULES, LoRAModule
 
 DEFAULT_MODEL = "llama2-7b"
 DEFAULT_MAX_MODEL_LEN = 16384
@@ -86,16 +86,10 @@ class OutputSettings:
         128.0, number(1, unit="tokens"), "Mean length of an answer that no request parameter bounds."
     )
     output_tokens_std_dev: float = setting(64.0, number(0, unit="tokens"), "Standard deviation of that length.")
-    generation_config: str = setting("auto", TEXT, "Source of default sampling parameters: auto, vllm, or a folder.")
     override_generation_config: dict[str, Any] = setting(
-        {}, json_object(), "Default sampling parameters, such as temperature."
+        {}, GENERATION_DEFAULTS, "Defaults of sampling parameters: temperature and max_new_tokens act."
     )
     max_logprobs: int = setting(20, integer(-1), "Most logprobs a request may ask for; -1 is no limit.")
-    logprobs_mode: str = setting(
-        "raw_logprobs",
-        choice("raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits"),
-        "What logprobs show.",
-    )
     stream_interval: int = setting(1, integer(1, unit="tokens"), "Tokens in each chunk of a stream.")
     return_tokens_as_token_ids: bool = setting(False, SWITCH, "Show tokens in logprobs as token_id:N.")
     enable_prompt_tokens_details: bool = setting(False, SWITCH, "Report cached prompt tokens in usage.")

@@ -106,6 +106,16 @@ def _check_buckets(value: dict[str, Any]) -> None:
             raise Refused(f"the buckets of {family} must be a list of ascending numbers")
 
 
+def _check_generation_defaults(value: dict[str, Any]) -> None:
+    """Any key may be there, as in a model's generation_config.json; those that act must be possible."""
+    temperature, tokens = value.get("temperature"), value.get("max_new_tokens")
+    if temperature is not None and (type(temperature) not in (int, float) or not 0 <= temperature <= 2):
+        raise Refused("temperature must be a number from 0 to 2")
+    if tokens is not None and (type(tokens) is not int or tokens < 1):
+        raise Refused("max_new_tokens must be a whole number of at least 1")
+
+
 KV_TRANSFER = json_object(_check_kv_transfer)
 KV_EVENTS = json_object(_check_kv_events)
 HISTOGRAM_BUCKETS = json_object(_check_buckets)
+GENERATION_DEFAULTS = json_object(_check_generation_defaults)

@@ -51,7 +51,7 @@ def prepare_chat(services: "Services", environ: dict[str, Any]) -> PreparedChat:
     model = resolve_model(services, body.model)
     checked = check_chat(body, services.tokenizer, services.limits)
     _check_engine_input(services, environ, body, [checked])
-    spec = _spec(body, checked.max_tokens, model)
+    spec = _spec(services, body, checked.max_tokens, model)
     if services.settings.mode == "echo":
         spec.last_user_text = _last_user_text(body.messages)
     role, echo = _role_and_echo(services, body)
@@ -68,7 +68,7 @@ def prepare_completion(services: "Services", environ: dict[str, Any]) -> Prepare
     model = resolve_model(services, body.model)
     checked = check_completion(body, services.tokenizer, services.limits)
     _check_engine_input(services, environ, body, checked)
-    specs = [_spec(body, prompt.max_tokens, model) for prompt in checked]
+    specs = [_spec(services, body, prompt.max_tokens, model) for prompt in checked]
     if services.settings.mode == "echo":
         for spec, prompt in zip(specs, checked, strict=True):
             spec.last_user_text = prompt.text or services.tokenizer.decode(prompt.token_ids)
@@ -94,7 +94,10 @@ def _check_engine_input(
             check_engine_input(body, prompt.token_ids, services.limits, rank)
 
 
-def _spec(body: Any, max_tokens: int, model: str) -> SamplingSpec:
+def _spec(services: "Services", body: Any, max_tokens: int, model: str) -> SamplingSpec:
+    defaults = services.settings.override_generation_config
+    if defaults and body.asked_max_tokens()[1] is None:
+        max_tokens = min(max_tokens, defaults.get("max_new_tokens", max_tokens))
     stop = body.stop
     bias = body.logit_bias
     return SamplingSpec(
@@ -106,7 +109,7 @@ def _spec(body: Any, max_tokens: int, model: str) -> SamplingSpec:
         min_tokens=body.min_tokens,
         ignore_eos=body.ignore_eos,
         seed=body.seed,
-        temperature=body.temperature,
+        temperature=defaults.get("temperature") if body.temperature is None else body.temperature,
         logprobs=body.sample_logprobs(),
         prompt_logprobs=body.prompt_logprobs,
         skip_special_tokens=body.skip_special_tokens is not False,
