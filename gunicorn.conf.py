@@ -27,10 +27,10 @@ workers = _settings.data_parallel_size
 worker_connections = 10_000
 backlog = 4096
 keepalive = 5
-# Gateways add long headers and addresses; 0 is no limit, and what gunicorn allows below that is 8 KiB a line.
+# Gateways add long headers and addresses. For the line 0 is no limit; a field it would keep to 8 KiB.
 limit_request_line = 0
 limit_request_fields = _settings.h11_max_header_count
-limit_request_field_size = 0
+limit_request_field_size = 65_536
 graceful_timeout = int(_settings.shutdown_timeout) + 5
 preload_app = False
 control_socket_disable = True

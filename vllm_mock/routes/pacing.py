@@ -150,7 +150,8 @@ def _take_due(cursors: list[_Cursor], now: float) -> list[tuple[int, int]]:
             wave.append((cursor.due, cursor.choice, cursor.sent))
             cursor.taken += 1
             cursor.sent += 1
-    wave.sort(key=lambda item: (item[0], item[1]))
+    # As an engine step would give them: of tokens due together, the first of every choice comes first.
+    wave.sort(key=lambda item: (item[0], item[2], item[1]))
     return [(choice, position) for _, choice, position in wave]
 
 
