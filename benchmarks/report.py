@@ -45,39 +45,54 @@ def _aligned(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def _summary_row(name: str, value: float | str, reference: float | None = None) -> Row:
-    target = ""
-    if name in TARGETS and not isinstance(value, str):
-        sense, bound = TARGETS[name]
-        met = value >= bound if sense == ">=" else value <= bound
-        target = f"{sense} {_number(bound)} {'met' if met else 'MISSED'}"
-    shown = value if isinstance(value, str) else _number(value)
-    return name, shown, target, "" if reference is None else _number(reference)
+def _target(name: str, value: float) -> str:
+    if name not in TARGETS:
+        return ""
+    sense, bound = TARGETS[name]
+    met = value >= bound if sense == ">=" else value <= bound
+    return f"{sense} {_number(bound)} {'met' if met else 'MISSED'}"
+
+
+def _measured(figures: dict[str, Any]) -> dict[str, float | str]:
+    """The summary's figures by their names; texts are not compared with targets."""
+    found: dict[str, float | str] = {}
+    for run in figures.get("streaming", ()):
+        found[f"CPU us/token, {run['streams']} streams"] = run["cpu_us_per_token"]
+        found[f"tokens/s, {run['streams']} streams"] = run["tokens_per_s"]
+    if (run := figures.get("requests")) is not None:
+        found["CPU us/request"] = run["cpu_us_per_request"]
+        found["requests/s, 64 connections"] = run["requests_per_s"]
+        found["latency ms p50 / p95 / p99"] = _quantiles(run["latency_ms"])
+    if (run := figures.get("startup")) is not None:
+        found["first 200 of /health, s"] = run["health_s"]
+        found["first 200 of /ready, s"] = run["ready_s"]
+    if (run := figures.get("memory")) is not None:
+        found["idle PSS, MB"] = run["idle_pss_mb"]
+    return found
+
+
+def _prototype(reference: dict[str, Any]) -> dict[str, float | str]:
+    """The same figures of the designs that this one follows."""
+    streaming = [entry for entry in reference["streaming"] if entry["design"].startswith("gevent, fair")]
+    found = _measured({"streaming": streaming})
+    flask = next(entry for entry in reference["requests"] if entry["design"].startswith("gevent"))
+    found["CPU us/request"] = flask["cpu_us_per_request"]
+    found["first 200 of /health, s"] = reference["startup"]["first_200_s"]
+    found["idle PSS, MB"] = reference["idle_pss_mb"]
+    return found
 
 
 def _summary(figures: dict[str, Any], reference: dict[str, Any]) -> list[Row]:
-    prototype = {
-        entry["streams"]: entry for entry in reference["streaming"] if entry["design"].startswith("gevent, fair")
-    }
-    flask = next(entry for entry in reference["requests"] if entry["design"].startswith("gevent"))
-    rows: list[Row] = [("", "measured", "target", "prototype")]
-    for run in figures.get("streaming", ()):
-        streams = run["streams"]
-        known = prototype.get(streams, {})
-        cost, rate = known.get("cpu_us_per_token"), known.get("tokens_per_s")
-        rows.append(_summary_row(f"CPU us/token, {streams} streams", run["cpu_us_per_token"], cost))
-        rows.append(_summary_row(f"tokens/s, {streams} streams", run["tokens_per_s"], rate))
-    if (run := figures.get("requests")) is not None:
-        rows.append(_summary_row("CPU us/request", run["cpu_us_per_request"], flask["cpu_us_per_request"]))
-        rows.append(_summary_row("requests/s, 64 connections", run["requests_per_s"]))
-        rows.append(_summary_row("latency ms p50 / p95 / p99", _quantiles(run["latency_ms"])))
-    if (run := figures.get("startup")) is not None:
-        first = reference["startup"]["first_200_s"]
-        rows.append(_summary_row("first 200 of /health, s", run["health_s"], first))
-        rows.append(_summary_row("first 200 of /ready, s", run["ready_s"]))
-    if (run := figures.get("memory")) is not None:
-        rows.append(_summary_row("idle PSS, MB", run["idle_pss_mb"], reference["idle_pss_mb"]))
+    baseline, prototype = _measured(figures.get("baseline", {})), _prototype(reference)
+    rows: list[Row] = [("", "measured", "target", "baseline", "prototype")]
+    for name, value in _measured(figures).items():
+        target = "" if isinstance(value, str) else _target(name, value)
+        rows.append((name, _cell(value), target, _cell(baseline.get(name, "")), _cell(prototype.get(name, ""))))
     return rows
+
+
+def _cell(value: float | str) -> str:
+    return value if isinstance(value, str) else _number(value)
 
 
 def _streaming_rows(runs: Sequence[dict[str, Any]], reference: dict[str, Any]) -> list[Row]:
