@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from vllm_mock.protocol.common import INT64_MAX
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.limits import Limits
 from vllm_mock.tokenizer import Tokenizer, TokenizerError
@@ -37,12 +38,14 @@ def tokenize_prompts(
 
 
 def check_supported(request: "CompletionRequest") -> None:
-    """Refuses a suffix, which only models that fill in the middle take. Raises ApiError."""
+    """Refuses a suffix, which only models that fill in the middle take, and what embeddings exclude."""
     if request.suffix is not None:
         text = _suffix_refusal(request)
         if text is None:
             raise ApiError.bad_request("You must pass at least one prompt", "prompt")
         raise ApiError(HTTPStatus.BAD_REQUEST, text, "BadRequestError", "suffix")
+    if request.prompt_embeds is not None and request.echo:
+        raise ApiError.bad_request("Echo is unsupported with prompt embeds.")
     if request.prompt_embeds is not None and request.prompt_logprobs is not None:
         raise ApiError.bad_request("prompt_logprobs is not compatible with prompt embeds.")
 
@@ -83,6 +86,8 @@ def _tokenized(request: "Request", prompt: str | list[int], tokenizer: Tokenizer
             raise ApiError.bad_request(str(e)) from None
     else:
         text, ids = None, prompt
+        if request.echo:
+            _check_decodable(ids, tokenizer)
     keep = request.truncate_prompt_tokens
     if keep is None:
         _check_tokens(len(ids), text is not None, limits)
@@ -90,6 +95,16 @@ def _tokenized(request: "Request", prompt: str | list[int], tokenizer: Tokenizer
     if keep < 0:
         keep = limits.max_model_len - 1  # leaves room for one token
     return TokenizedPrompt(_truncated(ids, keep, request.truncation_side), text)
+
+
+def _check_decodable(ids: list[int], tokenizer: Tokenizer) -> None:
+    """An echoed prompt must have a text: vLLM decodes the ids before it looks at anything else."""
+    if ids and max(ids) > INT64_MAX:
+        raise ApiError.bad_request("Python int too large to convert to C long")
+    try:
+        tokenizer.decode(ids, skip_special_tokens=False)
+    except TokenizerError as e:
+        raise ApiError.bad_request(str(e)) from None
 
 
 def _truncated(ids: list[int], keep: int, side: str | None) -> list[int]:
