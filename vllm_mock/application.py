@@ -1,6 +1,7 @@
 """The Flask application: habits of Flask that vLLM does not share are off, blueprints are on."""
 
 import contextlib
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -63,6 +64,8 @@ class MockApp(Flask):
 
     url_rule_class = ExactRule
     services: Services
+    # By which AIBrix's gateway tests see where a request was routed to.
+    pod_headers: list[tuple[str, str]]
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Flask's own also looks at host names and subdomains, which costs a tenth of a request."""
@@ -86,9 +89,14 @@ class MockApp(Flask):
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         lifecycle = self.services.lifecycle
+        pod_headers = self.pod_headers
+
+        def start_with_pod(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            return start_response(status, headers + pod_headers, exc_info)
+
         lifecycle.begin()
         try:
-            body = self.wsgi_app(self._real_path(environ), start_response)
+            body = self.wsgi_app(self._real_path(environ), start_with_pod)
         except BaseException:
             lifecycle.end()
             raise
@@ -115,6 +123,10 @@ def build(settings: Settings) -> MockApp:
     app.url_map.merge_slashes = False
     app.url_map.converters["anything"] = AnythingConverter
     app.services = services
+    app.pod_headers = [
+        ("x-inference-pod", settings.pod_name),
+        ("x-inference-namespace", settings.pod_namespace),
+    ]
     app.register_blueprint(health_blueprint(services))
     app.register_blueprint(openai_blueprint(services))
     app.register_blueprint(vllm_blueprint(services))
@@ -135,4 +147,9 @@ def _warm_up(services: Services) -> None:
     # Jinja is imported by the first rendering; a template that cannot take this message says so to those who use it.
     with contextlib.suppress(TokenizerError):
         services.tokenizer.apply_chat_template([{"role": "user", "content": ""}])
+    # What is there now stays: the collector need not go through it again and again.
+    gc.collect()
+    gc.freeze()
+    # A request leaves no cycles behind; Python's default would look for some every few requests.
+    gc.set_threshold(20_000, 20, 20)
     services.lifecycle.ready = True

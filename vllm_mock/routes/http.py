@@ -56,8 +56,6 @@ def install(app: Flask, services: "Services") -> None:
 
     with_request_ids = settings.enable_request_id_headers
     lifecycle = services.lifecycle
-    # By which AIBrix's gateway tests see where a request was routed to.
-    pod_headers = (("x-inference-pod", settings.pod_name), ("x-inference-namespace", settings.pod_namespace))
 
     # The hooks read the WSGI environ: each look through Flask's request proxy costs a microsecond.
     @app.before_request
@@ -94,7 +92,6 @@ def install(app: Flask, services: "Services") -> None:
                     response.content_length or 0,
                     time.monotonic() - environ[STARTED],
                 )
-        response.headers.extend(pod_headers)
         if with_request_ids:
             response.headers["X-Request-Id"] = environ.get("HTTP_X_REQUEST_ID") or uuid.uuid4().hex
         return response
