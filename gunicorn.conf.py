@@ -32,6 +32,8 @@ limit_request_line = 0
 limit_request_fields = _settings.h11_max_header_count
 limit_request_field_size = 65_536
 graceful_timeout = int(_settings.shutdown_timeout) + 5
+# A client must not set the path of the application, not even from this machine.
+forwarder_headers = ""
 preload_app = False
 control_socket_disable = True
 proc_name = "vllm-mock"

@@ -265,3 +265,9 @@ def test_long_headers_pass(tiny: Server) -> None:
 
 def test_long_addresses_pass(tiny: Server) -> None:
     assert tiny.get("/health?" + "q" * 30_000).status == 200
+
+
+def test_a_client_cannot_set_the_path_of_the_application(tiny: Server) -> None:
+    for name in ("SCRIPT_NAME", "PATH_INFO"):
+        reply = tiny.get("/version", {name: "/elsewhere"})
+        assert (reply.status, reply.body) == (200, b'{"version":"0.33.0"}')

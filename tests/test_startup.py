@@ -178,7 +178,10 @@ def test_the_access_log_leaves_probes_out(launch: Launch) -> None:
     for path in ("/health", "/ready", "/ping", "/metrics", "/v1/models"):
         server.get(path)
     server.post(CHAT, QUESTION)
-    log = server.logged()
+    # A line is written behind its answer.
+    deadline = time.monotonic() + 10
+    while CHAT not in (log := server.logged()) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert "/v1/models" in log
     assert CHAT in log
     for quiet in ("/health", "/ready", "/ping", "/metrics"):
