@@ -37,16 +37,17 @@ def answer(connection: socket.socket, response: bytes, piece: int, answered: lis
             answered[0] += 1
 
 
-@pytest.fixture(params=["c", "python"], scope="module")
+# The C client is compiled where the benchmarks run; without a compiler they take the other one.
+CLIENTS = ["c", "python"] if shutil.which("cc") else ["python"]
+
+
+@pytest.fixture(params=CLIENTS, scope="module")
 def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The command line of a load client."""
     if request.param == "python":
         return [sys.executable, str(BENCHMARKS / "load_client.py")]
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
     program = tmp_path_factory.mktemp("client") / "load"
-    subprocess.run([compiler, "-O1", "-o", str(program), str(BENCHMARKS / "load.c"), "-lm"], check=True)
+    subprocess.run(["cc", "-O1", "-o", str(program), str(BENCHMARKS / "load.c"), "-lm"], check=True)
     return [str(program)]
 
 

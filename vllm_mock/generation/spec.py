@@ -15,11 +15,10 @@ GREEDY_TEMPERATURE = 1e-5
 class SamplingSpec:
     """What a request says about its answers.
 
-    `max_tokens` is the bound in tokens, already reduced to what the context leaves. `logprobs` and
-    `prompt_logprobs` are numbers of alternatives (-1: all), None for no log probabilities; those of the
-    prompt are not part of a plan but come from Generator.prompt_logprobs(). `last_user_text` is what the echo
-    mode repeats. `model` is the name that the text mentions, "" for the first served one. All others are
-    vLLM's parameters.
+    `max_tokens` is the bound in tokens, already reduced to what the context leaves. `logprobs` is a number of
+    alternatives (-1: all), None for no log probabilities; those of the prompt come from
+    Generator.prompt_logprobs(). `last_user_text` is what the echo mode repeats. `model` is the name that the text
+    mentions, "" for the first served one. All others are vLLM's parameters.
     """
 
     max_tokens: int
@@ -32,7 +31,6 @@ class SamplingSpec:
     seed: int | None = None
     temperature: float | None = None
     logprobs: int | None = None
-    prompt_logprobs: int | None = None
     skip_special_tokens: bool = True
     last_user_text: str = ""
     model: str = ""

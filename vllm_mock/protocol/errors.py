@@ -87,11 +87,6 @@ class ApiError(Exception):
         return cls(HTTPStatus.BAD_REQUEST, message, "BadRequestError", param)
 
     @classmethod
-    def not_implemented(cls, message: str) -> "ApiError":
-        """501 NotImplementedError."""
-        return cls(HTTPStatus.NOT_IMPLEMENTED, message, "NotImplementedError")
-
-    @classmethod
     def not_found(cls, message: str, param: str | None = None) -> "ApiError":
         """404 NotFoundError."""
         return cls(HTTPStatus.NOT_FOUND, message, "NotFoundError", param)

@@ -62,7 +62,7 @@ def paced(handle: RequestHandle, record_lag: RecordLag, idle: float = NEVER) -> 
 def _idle_while_queued(handle: RequestHandle, idle: float) -> Iterator[None]:
     """Yields every `idle` seconds for as long as the request waits in the queue."""
     quiet_since = time.monotonic()
-    while handle.timeline is None and not handle.aborted:
+    while handle.waiting:
         time.sleep(POLL_SECONDS)
         if time.monotonic() - quiet_since >= idle:
             quiet_since = time.monotonic()
@@ -94,11 +94,6 @@ class _Cursor:
         assert self.timing is not None
         return self.timing.due + self.taken * self.timing.interval
 
-    @property
-    def waits(self) -> bool:
-        """Still in the waiting queue."""
-        return self.handle.timeline is None and not self.handle.aborted
-
     def advance(self) -> bool:
         """Fetch the next timing if the present one is used up; False when there are no more tokens."""
         if self.timing is None or self.taken >= self.timing.count:
@@ -118,7 +113,7 @@ def paced_together(
         yield from ([] for _ in _idle_while_queued(handles[0], idle))
     cursors = [_Cursor(choice, handle) for choice, handle in enumerate(handles)]
     while cursors:
-        started = [cursor for cursor in cursors if cursor.timing is not None or not cursor.waits]
+        started = [cursor for cursor in cursors if cursor.timing is not None or not cursor.handle.waiting]
         if not started:
             # All wait in the queue: block until the first leaves it.
             started = cursors[:1]

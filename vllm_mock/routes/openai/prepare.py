@@ -8,7 +8,6 @@ from vllm_mock.generation import SamplingSpec
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.routes.openai import headers
 from vllm_mock.routes.openai.refusal import engine_stage
-from vllm_mock.routes.openai.runs import Prompt
 
 if TYPE_CHECKING:
     from vllm_mock.protocol.chat import ChatCompletionRequest
@@ -27,7 +26,7 @@ class PreparedChat:
     model: str
     role: str
     echo: str
-    prompt: Prompt
+    prompt: "CheckedPrompt"
     spec: SamplingSpec
 
 
@@ -37,7 +36,7 @@ class PreparedCompletion:
 
     body: "CompletionRequest"
     model: str
-    prompts: list[Prompt]
+    prompts: list["CheckedPrompt"]
     specs: list[SamplingSpec]
 
 
@@ -55,7 +54,7 @@ def prepare_chat(services: "Services", environ: dict[str, Any]) -> PreparedChat:
     if services.settings.mode == "echo":
         spec.last_user_text = _last_user_text(body.messages)
     role, echo = _role_and_echo(services, body)
-    return PreparedChat(body, model, role, echo, Prompt(checked.token_ids, checked.text), spec)
+    return PreparedChat(body, model, role, echo, checked, spec)
 
 
 def prepare_completion(services: "Services", environ: dict[str, Any]) -> PreparedCompletion:
@@ -72,7 +71,7 @@ def prepare_completion(services: "Services", environ: dict[str, Any]) -> Prepare
     if services.settings.mode == "echo":
         for spec, prompt in zip(specs, checked, strict=True):
             spec.last_user_text = prompt.text or services.tokenizer.decode(prompt.token_ids)
-    return PreparedCompletion(body, model, [Prompt(p.token_ids, p.text) for p in checked], specs)
+    return PreparedCompletion(body, model, checked, specs)
 
 
 def resolve_model(services: "Services", requested: str | None) -> str:
@@ -111,7 +110,6 @@ def _spec(services: "Services", body: Any, max_tokens: int, model: str) -> Sampl
         seed=body.seed,
         temperature=defaults.get("temperature") if body.temperature is None else body.temperature,
         logprobs=body.sample_logprobs(),
-        prompt_logprobs=body.prompt_logprobs,
         skip_special_tokens=body.skip_special_tokens is not False,
         model=model,
         allowed_token_ids=body.allowed_token_ids,

@@ -12,22 +12,15 @@ from vllm_mock.protocol.sse import KEEP_ALIVE
 from vllm_mock.routes.pacing import NEVER, paced, paced_together, wait_for_all
 
 if TYPE_CHECKING:
+    from vllm_mock.protocol.stages import CheckedPrompt
     from vllm_mock.services import Services
-
-
-@dataclass(slots=True)
-class Prompt:
-    """One rendered prompt; `text` is None when it came as token ids and nobody asked for its text."""
-
-    token_ids: list[int]
-    text: str | None = None
 
 
 @dataclass(slots=True)
 class Run:
     """One choice in flight."""
 
-    prompt: Prompt
+    prompt: "CheckedPrompt"
     plan: ChoicePlan
     handle: RequestHandle
 
@@ -44,13 +37,13 @@ class Scheduling:
 
 
 def start(
-    services: "Services", prompts: Sequence[Prompt], specs: Sequence[SamplingSpec], scheduling: Scheduling
+    services: "Services", prompts: Sequence["CheckedPrompt"], specs: Sequence[SamplingSpec], scheduling: Scheduling
 ) -> list[Run]:
     """Plan every choice of every prompt and hand them to the engine, all or none.
 
     Raises ApiError: 503 when a queue limit refuses them, 400 when one could never fit the KV cache.
     """
-    planned: list[tuple[Prompt, ChoicePlan]] = []
+    planned: list[tuple[CheckedPrompt, ChoicePlan]] = []
     requests: list[EngineRequest] = []
     for prompt, spec in zip(prompts, specs, strict=True):
         for index, plan in enumerate(services.generator.plan(spec, prompt.token_ids)):
