@@ -1,6 +1,6 @@
 """Metrics: the observer of the engine, and the page that /metrics shows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 from prometheus_client import (
@@ -10,7 +10,6 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import Metric
 
 from vllm_mock.engine import RequestHandle
 from vllm_mock.metrics.accumulators import Histogram, Value, WorstOf
@@ -21,8 +20,9 @@ from vllm_mock.metrics.catalogue import (
     VLLM_FAMILIES,
     request_token_buckets,
 )
-from vllm_mock.metrics.families import HistogramSeries, MetricSource, ValueSeries, created_series_wanted
+from vllm_mock.metrics.families import HistogramSeries, Series, ValueSeries, add_all, created_series_wanted
 from vllm_mock.metrics.http import HttpMetrics
+from vllm_mock.metrics.page import Page, parse, to_bytes
 from vllm_mock.metrics.traffic import Traffic
 from vllm_mock.settings import Settings
 
@@ -53,10 +53,10 @@ class Metrics:
         labels = {"model_name": settings.served_model_name[0], "engine": str(rank)}
         buckets = BUCKETS | {"request_tokens": request_token_buckets(settings.max_model_len)}
         buckets |= {group: tuple(bounds) for group, bounds in settings.custom_histogram_buckets.items()}
-        self._series: dict[str, ValueSeries | HistogramSeries] = {}
+        self._series: dict[str, Series] = {}
         for family in (*VLLM_FAMILIES, STREAM_LAG):
             if family.type == "histogram":
-                self._series[family.name] = HistogramSeries(family, labels, buckets[family.buckets])
+                self._series[family.name] = HistogramSeries(family, labels, Histogram(buckets[family.buckets]))
             else:
                 self._series[family.name] = ValueSeries(family, labels)
         self._series[CACHE_CONFIG] = cache_config_series(settings, labels["engine"])
@@ -71,7 +71,7 @@ class Metrics:
         self.http = HttpMetrics()
         self._shown = [self._series[STREAM_LAG.name]] if settings.disable_log_stats else list(self._series.values())
         self._engine: MeasuredEngine | None = None
-        self._registry = self._build_registry()
+        self._process = _process_registry()
 
     def attach(self, engine: MeasuredEngine) -> None:
         """The engine whose state the gauges show."""
@@ -91,23 +91,17 @@ class Metrics:
 
     def render(self) -> bytes:
         """The page in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return to_bytes(self.page())
 
-    def _build_registry(self) -> CollectorRegistry:
-        registry = CollectorRegistry()
-        GCCollector(registry)
-        PlatformCollector(registry)
-        ProcessCollector(registry=registry)
-        registry.register(MetricSource(self._metrics))
-        registry.register(MetricSource(self.http.metrics))
-        return registry
-
-    def _metrics(self) -> Iterator[Metric]:
+    def page(self) -> Page:
+        """This worker's families with their present values."""
         self._read_engine()
         self.value(STREAM_LAG.name).value = self._lag.worst()
         created = created_series_wanted()
-        for series in self._shown:
-            yield series.metric(created)
+        page = parse(generate_latest(self._process).decode())
+        add_all(page, self._shown, created)
+        self.http.add_to(page, created)
+        return page
 
     def _read_engine(self) -> None:
         engine = self._engine
@@ -119,3 +113,12 @@ class Metrics:
         self.value("vllm:num_requests_waiting").value = waiting
         self.value("vllm:num_requests_waiting_by_reason", "capacity").value = waiting
         self.value("vllm:kv_cache_usage_perc").value = engine.kv_cache_usage
+
+
+def _process_registry() -> CollectorRegistry:
+    """What prometheus_client tells of a Python process."""
+    registry = CollectorRegistry()
+    GCCollector(registry)
+    PlatformCollector(registry)
+    ProcessCollector(registry=registry)
+    return registry

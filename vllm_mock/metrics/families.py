@@ -1,14 +1,12 @@
-"""The series of a metric family, and their samples for prometheus_client."""
+"""The series of a metric family, and the lines that show them."""
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-
-from prometheus_client.core import Metric
-from prometheus_client.utils import floatToGoString
+from collections.abc import Mapping, Sequence
 
 from vllm_mock.metrics.accumulators import Histogram, Value
 from vllm_mock.metrics.catalogue import Family
+from vllm_mock.metrics.page import Page, head, label_text, number
 
 Labels = dict[str, str]
 
@@ -23,67 +21,75 @@ class ValueSeries:
 
     def __init__(self, family: Family, labels: Mapping[str, str]) -> None:
         self.family = family
-        self._series: dict[tuple[str, ...], tuple[Labels, Value]] = {}
+        self._values: dict[tuple[str, ...], Value] = {}
+        self._name = family.name + ("_total" if family.type == "counter" else "")
+        self._head = head(self._name, family.type, family.help)
+        self._prefixes: list[tuple[str, Value]] = []
+        created = family.name + "_created"
+        self._created = head(created, "gauge", family.help)
         fixed = {label: labels[label] for label in family.labels}
         for combination in itertools.product(*family.values.values()):
-            further = dict(zip(family.values, combination, strict=True))
-            self._series[combination] = (fixed | further, Value())
+            text = label_text(fixed | dict(zip(family.values, combination, strict=True)))
+            value = self._values[combination] = Value()
+            self._prefixes.append((f"{self._name}{text} ", value))
+            self._created.append(f"{created}{text} {number(value.created)}")
 
     def at(self, *values: str) -> Value:
         """The series with these values of the family's further labels."""
-        return self._series[values][1]
+        return self._values[values]
 
-    def metric(self, created: bool) -> Metric:
-        """The present values."""
-        family = self.family
-        metric = Metric(family.name, family.help, family.type)
-        suffix = "_total" if family.type == "counter" else ""
-        for labels, value in self._series.values():
-            metric.add_sample(family.name + suffix, labels, value.value)
-        if created and family.type == "counter":
-            for labels, value in self._series.values():
-                metric.add_sample(family.name + "_created", labels, value.created)
-        return metric
+    def add_to(self, page: Page, created: bool) -> None:
+        """Show the present values."""
+        page[self._name] = [*self._head, *[prefix + number(value.value) for prefix, value in self._prefixes]]
+        if created and self.family.type == "counter":
+            page[self.family.name + "_created"] = self._created
 
 
 class HistogramSeries:
     """A family with one histogram."""
 
-    def __init__(self, family: Family, labels: Mapping[str, str], bounds: Sequence[float]) -> None:
+    def __init__(self, family: Family, labels: Mapping[str, str], histogram: Histogram) -> None:
         self.family = family
-        self.histogram = Histogram(bounds)
-        self._labels = {label: labels[label] for label in family.labels}
-        self._bucket_labels = bucket_labels(self._labels, self.histogram)
+        self.histogram = histogram
+        self._head = head(family.name, "histogram", family.help)
+        own = {label: labels[label] for label in family.labels}
+        self._lines = HistogramLines(family.name, own, histogram)
 
-    def metric(self, created: bool) -> Metric:
-        """The present counts."""
-        metric = Metric(self.family.name, self.family.help, self.family.type)
-        add_histogram(metric, self._labels, self._bucket_labels, self.histogram)
+    def add_to(self, page: Page, created: bool) -> None:
+        """Show the present counts."""
+        page[self.family.name] = self._head + self._lines.samples()
         if created:
-            metric.add_sample(self.family.name + "_created", self._labels, self.histogram.created)
-        return metric
+            name = self.family.name + "_created"
+            page[name] = [*head(name, "gauge", self.family.help), self._lines.created()]
 
 
-def bucket_labels(labels: Labels, histogram: Histogram) -> list[Labels]:
-    """The labels of each bucket, as vLLM prints upper bounds (`1.0`, `0.005`, `+Inf`)."""
-    return [labels | {"le": floatToGoString(bound)} for bound in (*histogram.bounds, float("inf"))]
+class HistogramLines:
+    """The lines of one histogram: upper bounds as vLLM prints them (`1.0`, `0.005`, `+Inf`), count and sum."""
+
+    def __init__(self, name: str, labels: Labels, histogram: Histogram) -> None:
+        self._name = name
+        self.histogram = histogram
+        self._text = label_text(labels)
+        bounds = (*histogram.bounds, float("inf"))
+        self._prefixes = [f"{name}_bucket{label_text(labels | {'le': number(bound)})} " for bound in bounds]
+
+    def samples(self) -> list[str]:
+        """Cumulative buckets, count and sum."""
+        cumulative = [number(float(count)) for count in itertools.accumulate(self.histogram.counts)]
+        lines = [prefix + count for prefix, count in zip(self._prefixes, cumulative, strict=True)]
+        lines.append(f"{self._name}_count{self._text} {cumulative[-1]}")
+        lines.append(f"{self._name}_sum{self._text} {number(self.histogram.total)}")
+        return lines
+
+    def created(self) -> str:
+        """Since when it exists, in Unix seconds."""
+        return f"{self._name}_created{self._text} {number(self.histogram.created)}"
 
 
-def add_histogram(metric: Metric, labels: Labels, le_labels: Sequence[Labels], histogram: Histogram) -> None:
-    """Adds a histogram's cumulative buckets, count and sum."""
-    cumulative = list(itertools.accumulate(histogram.counts))
-    for le, count in zip(le_labels, cumulative, strict=True):
-        metric.add_sample(metric.name + "_bucket", le, count)
-    metric.add_sample(metric.name + "_count", labels, cumulative[-1])
-    metric.add_sample(metric.name + "_sum", labels, histogram.total)
+Series = ValueSeries | HistogramSeries
 
 
-class MetricSource:
-    """What prometheus_client collects from: a function that yields metrics."""
-
-    def __init__(self, metrics: Callable[[], Iterator[Metric]]) -> None:
-        self.collect = metrics
-
-    def describe(self) -> list[Metric]:
-        """Nothing: names cannot collide, and registering must not need an engine."""
-        return []
+def add_all(page: Page, series: Sequence[Series], created: bool) -> None:
+    """Show families in their order."""
+    for one in series:
+        one.add_to(page, created)

@@ -2,17 +2,18 @@
 
 import re
 import threading
-from collections.abc import Iterator
-
-from prometheus_client.core import Metric
+from collections.abc import Iterable
 
 from vllm_mock.metrics.accumulators import Histogram, Value
-from vllm_mock.metrics.families import Labels, add_histogram, bucket_labels, created_series_wanted
+from vllm_mock.metrics.families import HistogramLines
+from vllm_mock.metrics.page import Page, head, label_text, number
 
 # Looked for anywhere in the route, so that /v1/load_lora_adapter is left out as well.
 EXCLUDED_HANDLERS = re.compile("/metrics|/health|/load|/ping|/version|/server_info")
 FINE_SECONDS = (*(0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 7.5, 10, 30, 60),)
 COARSE_SECONDS = (0.1, 0.5, 1)
+FINE = "http_request_duration_highr_seconds"
+COARSE = "http_request_duration_seconds"
 
 
 class _Summary:
@@ -47,8 +48,9 @@ class HttpMetrics:
         self._requests: dict[tuple[str, str, str], Value] = {}
         self._request_sizes: dict[str, _Summary] = {}
         self._response_sizes: dict[str, _Summary] = {}
-        self._durations: dict[tuple[str, str], Histogram] = {}
+        self._durations: dict[tuple[str, str], HistogramLines] = {}
         self._fine = Histogram(FINE_SECONDS)
+        self._fine_lines = HistogramLines(FINE, {}, self._fine)
 
     def observe(
         self, handler: str, method: str, status: int, request_bytes: int, response_bytes: int, seconds: float
@@ -78,58 +80,59 @@ class HttpMetrics:
                 self._requests.setdefault((label, method, f"{hundreds}xx"), Value()),
                 self._request_sizes.setdefault(label, _Summary()),
                 self._response_sizes.setdefault(label, _Summary()),
-                self._durations.setdefault((label, method), Histogram(COARSE_SECONDS)),
+                self._duration(label, method),
             )
         self._routes[handler, method, hundreds] = route
         return route
 
-    def metrics(self) -> Iterator[Metric]:
-        """The families in vLLM's order; without any request only the one that has no labels."""
-        with self._lock:
-            created = created_series_wanted()
-            metrics = (
-                self._requests_metric(created),
-                _sizes_metric("http_request_size_bytes", "Content length of requests.", self._request_sizes, created),
-                _sizes_metric("http_response_size_bytes", "Content length of answers.", self._response_sizes, created),
-                self._fine_metric(created),
-                self._durations_metric(created),
-            )
-        yield from metrics
-
-    def _requests_metric(self, created: bool) -> Metric:
-        metric = Metric("http_requests", "Requests answered, by route, method and class of status.", "counter")
-        for (handler, method, status), value in self._requests.items():
-            labels = {"handler": handler, "method": method, "status": status}
-            metric.add_sample("http_requests_total", labels, value.value)
-            if created:
-                metric.add_sample("http_requests_created", labels, value.created)
-        return metric
-
-    def _fine_metric(self, created: bool) -> Metric:
-        name = "http_request_duration_highr_seconds"
-        metric = Metric(name, "Time to answer a request, in many buckets.", "histogram")
-        add_histogram(metric, {}, bucket_labels({}, self._fine), self._fine)
-        if created:
-            metric.add_sample(name + "_created", {}, self._fine.created)
-        return metric
-
-    def _durations_metric(self, created: bool) -> Metric:
-        name = "http_request_duration_seconds"
-        metric = Metric(name, "Time to answer a request, by route and method.", "histogram")
-        for (handler, method), histogram in self._durations.items():
+    def _duration(self, handler: str, method: str) -> Histogram:
+        lines = self._durations.get((handler, method))
+        if lines is None:
             labels = {"handler": handler, "method": method}
-            add_histogram(metric, labels, bucket_labels(labels, histogram), histogram)
-            if created:
-                metric.add_sample(name + "_created", labels, histogram.created)
-        return metric
+            lines = self._durations[handler, method] = HistogramLines(COARSE, labels, Histogram(COARSE_SECONDS))
+        return lines.histogram
+
+    def add_to(self, page: Page, created: bool) -> None:
+        """Show the families in vLLM's order; without any request only the one that has no labels."""
+        with self._lock:
+            self._add_requests(page, created)
+            sizes, answers = self._request_sizes, self._response_sizes
+            _add_sizes(page, "http_request_size_bytes", "Content length of requests.", sizes, created)
+            _add_sizes(page, "http_response_size_bytes", "Content length of answers.", answers, created)
+            text = "Time to answer a request, in many buckets."
+            _add_durations(page, FINE, text, [self._fine_lines], created)
+            text = "Time to answer a request, by route and method."
+            _add_durations(page, COARSE, text, self._durations.values(), created)
+
+    def _add_requests(self, page: Page, created: bool) -> None:
+        text = "Requests answered, by route, method and class of status."
+        samples = page["http_requests_total"] = head("http_requests_total", "counter", text)
+        births = head("http_requests_created", "gauge", text)
+        for (handler, method, status), value in self._requests.items():
+            labels = label_text({"handler": handler, "method": method, "status": status})
+            samples.append(f"http_requests_total{labels} {number(value.value)}")
+            births.append(f"http_requests_created{labels} {number(value.created)}")
+        if created and len(births) > 2:
+            page["http_requests_created"] = births
 
 
-def _sizes_metric(name: str, text: str, sizes: dict[str, _Summary], created: bool) -> Metric:
-    metric = Metric(name, text, "summary")
+def _add_sizes(page: Page, name: str, text: str, sizes: dict[str, _Summary], created: bool) -> None:
+    samples = page[name] = head(name, "summary", text)
+    births = head(name + "_created", "gauge", text)
     for handler, summary in sizes.items():
-        labels: Labels = {"handler": handler}
-        metric.add_sample(name + "_count", labels, summary.count)
-        metric.add_sample(name + "_sum", labels, summary.total)
-        if created:
-            metric.add_sample(name + "_created", labels, summary.created)
-    return metric
+        labels = label_text({"handler": handler})
+        samples.append(f"{name}_count{labels} {number(summary.count)}")
+        samples.append(f"{name}_sum{labels} {number(summary.total)}")
+        births.append(f"{name}_created{labels} {number(summary.created)}")
+    if created and len(births) > 2:
+        page[name + "_created"] = births
+
+
+def _add_durations(page: Page, name: str, text: str, histograms: Iterable[HistogramLines], created: bool) -> None:
+    samples = page[name] = head(name, "histogram", text)
+    births = head(name + "_created", "gauge", text)
+    for lines in histograms:
+        samples += lines.samples()
+        births.append(lines.created())
+    if created and len(births) > 2:
+        page[name + "_created"] = births
