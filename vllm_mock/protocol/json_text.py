@@ -14,6 +14,11 @@ def compact(value: Any) -> str:
     return _encoder.encode(value)
 
 
+def quote_or_null(text: str | None) -> str:
+    """The string as JSON text; null for None."""
+    return "null" if text is None else quote(text)
+
+
 def to_bytes(text: str) -> bytes:
     """UTF-8 bytes; a lone surrogate, which has none, becomes a question mark instead of an error."""
     try:

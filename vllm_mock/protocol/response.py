@@ -1,22 +1,29 @@
 """Bodies of whole (not streamed) answers, every key in vLLM's order, null where there is no value."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vllm_mock.protocol.json_text import compact, quote, to_bytes
+from vllm_mock.output import ToolCall
+from vllm_mock.protocol.json_text import compact, quote, quote_or_null, to_bytes
 from vllm_mock.protocol.usage import Usage
 
 
 @dataclass(slots=True)
 class Choice:
-    """One finished choice. `logprobs`, `prompt_logprobs` and the id lists are JSON text."""
+    """One finished choice. `logprobs`, `prompt_logprobs` and the id lists are JSON text.
 
-    text: str
+    A chat's text may be None; it alone has `reasoning` and `tool_calls`.
+    """
+
+    text: str | None
     finish_reason: str
     stop_reason: str | int | None = None
     logprobs: str = "null"
     token_ids: str = "null"
     prompt_logprobs: str = "null"
     prompt_token_ids: str = "null"
+    reasoning: str | None = None
+    tool_calls: Sequence[ToolCall] = ()
 
 
 @dataclass(slots=True)
@@ -58,12 +65,20 @@ def chat_completion(envelope: Envelope, role: str, choices: list[Choice]) -> byt
 
 
 def _chat_choice(index: int, role: str, choice: Choice) -> str:
+    calls = f'"tool_calls":[{",".join(map(_tool_call, choice.tool_calls))}],' if choice.tool_calls else ""
     return (
-        f'{{"index":{index},"message":{{"role":{quote(role)},"content":{quote(choice.text)},"refusal":null,'
-        '"annotations":null,"audio":null,"function_call":null,"reasoning":null},'
+        f'{{"index":{index},"message":{{"role":{quote(role)},"content":{quote_or_null(choice.text)},"refusal":null,'
+        f'"annotations":null,"audio":null,"function_call":null,{calls}"reasoning":{quote_or_null(choice.reasoning)}}},'
         f'"logprobs":{choice.logprobs},"finish_reason":"{choice.finish_reason}",'
         f'"stop_reason":{compact(choice.stop_reason)},"token_ids":{choice.token_ids},'
         '"routed_experts":null,"weight_versions":null}'
+    )
+
+
+def _tool_call(call: ToolCall) -> str:
+    return (
+        f'{{"id":{quote(call.id)},"type":"function",'
+        f'"function":{{"name":{quote(call.name)},"arguments":{quote(call.arguments)}}}}}'
     )
 
 
@@ -75,7 +90,7 @@ def text_completion(envelope: Envelope, choices: list[Choice]) -> bytes:
 
 def _completion_choice(index: int, choice: Choice) -> str:
     return (
-        f'{{"index":{index},"text":{quote(choice.text)},"logprobs":{choice.logprobs},'
+        f'{{"index":{index},"text":{quote_or_null(choice.text)},"logprobs":{choice.logprobs},'
         f'"finish_reason":"{choice.finish_reason}","stop_reason":{compact(choice.stop_reason)},'
         f'"token_ids":{choice.token_ids},"prompt_logprobs":{choice.prompt_logprobs},'
         f'"prompt_token_ids":{choice.prompt_token_ids},"routed_experts":null,"weight_versions":null}}'

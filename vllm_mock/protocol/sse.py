@@ -7,7 +7,8 @@ role, content, finish and usage chunks.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vllm_mock.protocol.json_text import compact, quote, to_bytes
+from vllm_mock.output import OutputDelta, ToolCallDelta
+from vllm_mock.protocol.json_text import compact, quote, quote_or_null, to_bytes
 from vllm_mock.protocol.usage import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -64,17 +65,25 @@ class ChatChunks(ChunkWriter):
 
     object_name = "chat.completion.chunk"
 
-    def running_usage(self, prompt_tokens: int, completion_tokens: int) -> str:
+    def running_usage(self, prompt_tokens: int, completion_tokens: int, reasoning_tokens: int | None = None) -> str:
         if not self.options.continuous_usage:
             return ""
-        usage = Usage(prompt_tokens, completion_tokens)
-        return f',"usage":{{{usage.counts()},"completion_tokens_details":null}}'
+        usage = Usage(prompt_tokens, completion_tokens, reasoning_tokens=reasoning_tokens)
+        return f',"usage":{{{usage.counts()},{usage.reasoning()}}}'
 
-    def role(self, index: int, role: str, prompt_tokens: int, prompt_token_ids: str, prompt_text: str) -> bytes:
+    def role(
+        self,
+        index: int,
+        role: str,
+        prompt_tokens: int,
+        prompt_token_ids: str,
+        prompt_text: str,
+        reasoning_tokens: int | None = None,
+    ) -> bytes:
         """The first chunk of a choice. `prompt_token_ids` and `prompt_text` are JSON text."""
         return to_bytes(
             f'{self.head}{{"index":{index},"delta":{{"role":{quote(role)},"content":""}},"logprobs":null,'
-            f'"finish_reason":null}}]{self.running_usage(prompt_tokens, 0)},'
+            f'"finish_reason":null}}]{self.running_usage(prompt_tokens, 0, reasoning_tokens)},'
             f'"prompt_token_ids":{prompt_token_ids},"prompt_text":{prompt_text}}}\n\n'
         )
 
@@ -118,6 +127,55 @@ class ChatChunks(ChunkWriter):
             f"{self.running_usage(prompt_tokens, completion_tokens)}{fingerprint},"
             '"kv_transfer_params":null}\n\n'
         )
+
+    def parsed(self, index: int, delta: OutputDelta, logprobs: str, token_ids: str, usage: str) -> str:
+        """A chunk of a parsed answer; `usage` is its running usage."""
+        return (
+            f'{self.head}{{"index":{index},"delta":{_delta(delta)},'
+            f'"logprobs":{logprobs},"finish_reason":null,"token_ids":{token_ids}}}]'
+            f'{usage},"kv_transfer_params":null}}\n\n'
+        )
+
+    def parsed_finish(
+        self,
+        index: int,
+        delta: OutputDelta,
+        finish_reason: str,
+        stop_reason: str | int | None,
+        logprobs: str,
+        token_ids: str,
+        usage: str,
+    ) -> str:
+        """The last chunk of a choice of a parsed answer; `usage` is its running usage."""
+        fingerprint = "" if self.options.include_usage else self.fingerprint
+        return (
+            f'{self.head}{{"index":{index},"delta":{_delta(delta)},'
+            f'"logprobs":{logprobs},"finish_reason":"{finish_reason}",'
+            f'"stop_reason":{compact(stop_reason)},"token_ids":{token_ids},"weight_versions":null}}]'
+            f'{usage}{fingerprint},"kv_transfer_params":null}}\n\n'
+        )
+
+
+def _delta(delta: OutputDelta) -> str:
+    """The `delta` of a parsed answer's chunk: only the keys that the parser set."""
+    keys = []
+    if delta.content is not None or delta.null_content:
+        keys.append(f'"content":{quote_or_null(delta.content)}')
+    if delta.reasoning is not None:
+        keys.append(f'"reasoning":{quote(delta.reasoning)}')
+    if delta.tool_calls:
+        keys.append(f'"tool_calls":[{",".join(map(_tool_call_delta, delta.tool_calls))}]')
+    return f"{{{','.join(keys)}}}"
+
+
+def _tool_call_delta(call: ToolCallDelta) -> str:
+    begins = "" if call.id is None else f'"id":{quote(call.id)},"type":"function",'
+    keys = []
+    if call.name is not None:
+        keys.append(f'"name":{quote(call.name)}')
+    if call.arguments is not None:
+        keys.append(f'"arguments":{quote(call.arguments)}')
+    return f'{{{begins}"index":{call.index},"function":{{{",".join(keys)}}}}}'
 
 
 class CompletionChunks(ChunkWriter):

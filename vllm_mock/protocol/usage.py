@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Usage:
-    """Token counts of one request. `cached` and `created_cached` are None unless details were asked for."""
+    """Token counts of one request. What is None was not asked for."""
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int | None = None
     created_cache_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
     def counts(self) -> str:
         """The three counts, without the enclosing braces."""
@@ -27,7 +28,7 @@ class Usage:
             details = (
                 f'{{"cached_tokens":{self.cached_tokens},"created_cache_tokens":{created},"multimodal_tokens":null}}'
             )
-        return f'{{{self.counts()},"prompt_tokens_details":{details},"completion_tokens_details":null}}'
+        return f'{{{self.counts()},"prompt_tokens_details":{details},{self.reasoning()}}}'
 
     def final_chunk(self) -> str:
         """The `usage` of a stream's last chunk: keys without a value are left out."""
@@ -37,4 +38,12 @@ class Usage:
                 "" if self.created_cache_tokens is None else f',"created_cache_tokens":{self.created_cache_tokens}'
             )
             details = f',"prompt_tokens_details":{{"cached_tokens":{self.cached_tokens}{created}}}'
+        if self.reasoning_tokens is not None:
+            details += f",{self.reasoning()}"
         return f"{{{self.counts()}{details}}}"
+
+    def reasoning(self) -> str:
+        """The key `completion_tokens_details` and its value."""
+        if self.reasoning_tokens is None:
+            return '"completion_tokens_details":null'
+        return f'"completion_tokens_details":{{"reasoning_tokens":{self.reasoning_tokens}}}'

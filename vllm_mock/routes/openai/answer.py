@@ -58,6 +58,10 @@ def final_usage(runs: Sequence[Run], options: AnswerOptions, *, chat: bool) -> U
         last_prompt = next(run for run in runs if run.prompt is runs[-1].prompt)
         usage.cached_tokens = last_prompt.handle.num_cached_tokens
         usage.created_cache_tokens = 0 if chat else None
+    outputs = [run.output for run in runs if run.output is not None]
+    counts = [output.reasoning_tokens for output in outputs if output.reasoning_tokens is not None]
+    if counts:
+        usage.reasoning_tokens = sum(counts)
     return usage
 
 

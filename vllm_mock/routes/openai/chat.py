@@ -12,6 +12,7 @@ from vllm_mock.protocol.sse import StreamOptions, json_ids
 from vllm_mock.routes.openai import headers
 from vllm_mock.routes.openai.answer import AnswerOptions, answer_options, final_usage, stream_options
 from vllm_mock.routes.openai.chat_stream import ChatStream
+from vllm_mock.routes.openai.parsed_stream import ParsedChatStream
 from vllm_mock.routes.openai.prepare import PreparedChat, prepare_chat
 from vllm_mock.routes.openai.refusal import StreamedRefusal
 from vllm_mock.routes.openai.request_metrics import whole_answer_metrics
@@ -33,7 +34,7 @@ def register(blueprint: Blueprint, services: "Services") -> None:
             return stream_reply(refusal.events(spaced=False))
         body = chat.body
         scheduling = headers.scheduling(environ, "chatcmpl", body)
-        runs = start(services, [chat.prompt], [chat.spec], scheduling)
+        runs = start(services, [chat.prompt], [chat.spec], scheduling, chat.parsing)
         options = answer_options(services, body)
         if body.stream:
             return _streamed(services, chat, runs, scheduling.response_id, options)
@@ -47,7 +48,8 @@ def _streamed(
 ) -> Response:
     include_usage, continuous = stream_options(services, chat.body.stream_options)
     shape = StreamOptions(response_id, int(time.time()), chat.model, services.fingerprint, include_usage, continuous)
-    renderer = ChatStream(runs, options, shape, chat.role, chat.echo)
+    kind = ChatStream if runs[0].output is None else ParsedChatStream
+    renderer = kind(runs, options, shape, chat.role, chat.echo)
     return stream_reply(stream(services, runs, renderer.render, renderer.end, headers.connection(request.environ)))
 
 
@@ -79,7 +81,13 @@ def _whole(
 
 def _choice(run: Run, chat: PreparedChat, options: AnswerOptions) -> Choice:
     plan = run.plan
-    choice = Choice(chat.echo + plan.text, plan.finish_reason, plan.stop_reason)
+    output = run.output
+    if output is None:
+        choice = Choice(chat.echo + plan.text, plan.finish_reason, plan.stop_reason)
+    else:
+        text = chat.echo + (output.content or "") if chat.echo else output.content
+        choice = Choice(text, output.finish_reason, plan.stop_reason)
+        choice.reasoning, choice.tool_calls = output.reasoning, output.tool_calls
     if plan.logprobs is not None:
         choice.logprobs = chat_logprobs(plan.logprobs, options.top_logprobs, options.tokens_as_ids)
     if options.return_token_ids:

@@ -51,7 +51,8 @@ class ChatStream:
         ids = json_ids(prompt.token_ids if self._options.return_token_ids else None)
         text = compact(prompt.text) if self._options.return_prompt_text else "null"
         choices = range(len(self._runs))
-        opening = [self._chunks.role(index, self._role, self._prompt_tokens, ids, text) for index in choices]
+        thought = None if self._runs[0].output is None or self._runs[0].output.reasoning_counts is None else 0
+        opening = [self._chunks.role(index, self._role, self._prompt_tokens, ids, text, thought) for index in choices]
         if self._echo:
             opening += [self._chunks.echo(index, self._echo, self._prompt_tokens) for index in choices]
         return b"".join(opening)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vllm_mock.generation import SamplingSpec
+from vllm_mock.output import OutputParsing
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.routes.openai import headers
 from vllm_mock.routes.openai.refusal import engine_stage
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class PreparedChat:
-    """A chat request that passed every check. `echo` is the text that the answer repeats first."""
+    """A chat request that passed every check. `echo` is the text that the answer repeats first.
+
+    `parsing` is None where no parser reads the answer.
+    """
 
     body: "ChatCompletionRequest"
     model: str
@@ -28,6 +32,7 @@ class PreparedChat:
     echo: str
     prompt: "CheckedPrompt"
     spec: SamplingSpec
+    parsing: OutputParsing | None = None
 
 
 @dataclass(slots=True)
@@ -44,9 +49,15 @@ def prepare_chat(services: "Services", environ: dict[str, Any]) -> PreparedChat:
     """Validate, render and tokenize; raises ApiError, or StreamedRefusal, as vLLM would."""
     from vllm_mock.protocol.chat import ChatCompletionRequest
     from vllm_mock.protocol.parsing import parse_request
-    from vllm_mock.protocol.stages import check_chat
 
     body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), ChatCompletionRequest)
+    return prepare_chat_body(services, environ, body)
+
+
+def prepare_chat_body(services: "Services", environ: dict[str, Any], body: "ChatCompletionRequest") -> PreparedChat:
+    """The same for fields that are already validated: other APIs, too, ask as chat completions."""
+    from vllm_mock.protocol.stages import check_chat
+
     model = resolve_model(services, body.model)
     checked = check_chat(body, services.tokenizer, services.limits)
     _check_engine_input(services, environ, body, [checked])
@@ -54,7 +65,19 @@ def prepare_chat(services: "Services", environ: dict[str, Any]) -> PreparedChat:
     if services.settings.mode == "echo":
         spec.last_user_text = _last_user_text(body.messages)
     role, echo = _role_and_echo(services, body)
-    return PreparedChat(body, model, role, echo, checked, spec)
+    return PreparedChat(body, model, role, echo, checked, spec, output_parsing(services, body))
+
+
+def output_parsing(services: "Services", body: "ChatCompletionRequest") -> OutputParsing | None:
+    """Which of the server's parsers read the answer to a request; None if none does."""
+    settings = services.settings
+    if not settings.reasoning_parser:
+        return None
+    return OutputParsing(
+        reasoning_parser=settings.reasoning_parser,
+        include_reasoning=body.include_reasoning,
+        streamed=bool(body.stream),
+    )
 
 
 def prepare_completion(services: "Services", environ: dict[str, Any]) -> PreparedCompletion:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vllm_mock.engine import EngineRequest, NeverFits, QueueFull, RequestHandle
 from vllm_mock.generation import ChoicePlan, SamplingSpec
+from vllm_mock.output import OutputParsing, ParsedOutput, parse_output
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.sse import KEEP_ALIVE
 from vllm_mock.routes.pacing import NEVER, paced, paced_together, wait_for_all
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Run:
-    """One choice in flight."""
+    """One choice in flight; `output` is what parsers make of its text, None when there is none."""
 
     prompt: "CheckedPrompt"
     plan: ChoicePlan
     handle: RequestHandle
+    output: ParsedOutput | None = None
 
 
 @dataclass(slots=True)
@@ -37,7 +39,11 @@ class Scheduling:
 
 
 def start(
-    services: "Services", prompts: Sequence["CheckedPrompt"], specs: Sequence[SamplingSpec], scheduling: Scheduling
+    services: "Services",
+    prompts: Sequence["CheckedPrompt"],
+    specs: Sequence[SamplingSpec],
+    scheduling: Scheduling,
+    parsing: OutputParsing | None = None,
 ) -> list[Run]:
     """Plan every choice of every prompt and hand them to the engine, all or none.
 
@@ -69,7 +75,11 @@ def start(
         raise ApiError.queue_full(full.reason) from None
     except NeverFits as refusal:
         raise ApiError.bad_request(f"This request can never be scheduled: {refusal}.") from None
-    return [Run(prompt, plan, handle) for (prompt, plan), handle in zip(planned, handles, strict=True)]
+    runs = [Run(prompt, plan, handle) for (prompt, plan), handle in zip(planned, handles, strict=True)]
+    if parsing is not None:
+        for run in runs:
+            run.output = parse_output(run.plan, parsing)
+    return runs
 
 
 def collect(services: "Services", runs: Sequence[Run], connection: Any) -> None:

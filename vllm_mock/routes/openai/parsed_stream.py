@@ -1,0 +1,74 @@
+"""Renders a streamed chat completion whose text is read by parsers for reasoning or tool calls."""
+
+from collections.abc import Iterable
+
+from vllm_mock.output import OutputDelta, ParsedOutput, ToolCallDelta
+from vllm_mock.protocol.json_text import to_bytes
+from vllm_mock.routes.openai.answer import flush_positions
+from vllm_mock.routes.openai.chat_stream import ChatStream
+
+
+class ParsedChatStream(ChatStream):
+    """As its base; each chunk has what the parsers make of its tokens, and tokens without such have no chunk."""
+
+    def render(self, choice: int, start: int, end: int) -> bytes:
+        """The chunks of the tokens start..end-1 of a choice; before the first of all come the role chunks."""
+        head = b"" if self._begun else self._opening()
+        run = self._runs[choice]
+        assert run.output is not None
+        last = len(run.plan.token_ids) - 1
+        chunks = [
+            self._parsed(choice, run.output, first, position)
+            for first, position in flush_positions(start, min(end, last), self._options.stream_interval)
+        ]
+        if end > last:
+            chunks.append(self._parsed_finish(choice, run.output, last))
+        return head + to_bytes("".join(chunks))
+
+    def _parsed(self, choice: int, output: ParsedOutput, first: int, last: int) -> str:
+        delta = merged(output.deltas[first : last + 1])
+        if delta is None:
+            if not self._options.return_token_ids:
+                return ""
+            delta = OutputDelta()
+        token = self._token(choice, first, last)
+        usage = self._running_usage(output, last)
+        return self._chunks.parsed(choice, delta, token.logprobs, token.token_ids, usage)
+
+    def _parsed_finish(self, choice: int, output: ParsedOutput, last: int) -> str:
+        first = self._options.first_of_last_flush(last)
+        delta = merged(output.deltas[first : last + 1]) or OutputDelta()
+        token = self._token(choice, first, last)
+        usage = self._running_usage(output, last)
+        stop_reason = self._runs[choice].plan.stop_reason
+        return self._chunks.parsed_finish(
+            choice, delta, output.finish_reason, stop_reason, token.logprobs, token.token_ids, usage
+        )
+
+    def _running_usage(self, output: ParsedOutput, last: int) -> str:
+        thought = None if output.reasoning_counts is None else output.reasoning_counts[last]
+        return self._chunks.running_usage(self._prompt_tokens, last + 1, thought)
+
+
+def merged(deltas: Iterable[OutputDelta | None]) -> OutputDelta | None:
+    """One delta of several tokens; None when none of them shows anything."""
+    shown = [delta for delta in deltas if delta is not None]
+    if len(shown) < 2:
+        return shown[0] if shown else None
+    calls: dict[int, ToolCallDelta] = {}
+    for part in (call for delta in shown for call in delta.tool_calls):
+        whole = calls.setdefault(part.index, ToolCallDelta(part.index))
+        whole.id = part.id or whole.id
+        whole.name = part.name or whole.name
+        whole.arguments = _joined([whole.arguments, part.arguments])
+    return OutputDelta(
+        _joined(delta.reasoning for delta in shown),
+        _joined(delta.content for delta in shown),
+        list(calls.values()),
+        any(delta.null_content for delta in shown),
+    )
+
+
+def _joined(texts: Iterable[str | None]) -> str | None:
+    given = [text for text in texts if text is not None]
+    return "".join(given) if given else None
