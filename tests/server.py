@@ -33,7 +33,16 @@ GTHREAD = "gthread"
 POD = {"POD_NAME": "pod-under-test", "POD_NAMESPACE": "tests"}
 # What would change the server under test if the developer's shell has it set.
 FOREIGN_PREFIXES = ("VLLM_", "MOCK_", "GUNICORN_", "SERVER_", "MODEL_", "POD_", "DEPLOYMENT_", "PROMETHEUS_")
-FOREIGN_NAMES = ("SIMULATION", "LLM_ENGINE", "METRICS_OVERRIDES", "DEFAULT_REPLICAS", "HF_TOKEN", "STANDALONE_MODE")
+FOREIGN_NAMES = (
+    "PYTHONHASHSEED",
+    "MY_POD_IP",
+    "SIMULATION",
+    "LLM_ENGINE",
+    "METRICS_OVERRIDES",
+    "DEFAULT_REPLICAS",
+    "HF_TOKEN",
+    "STANDALONE_MODE",
+)
 START_SECONDS = 30.0
 
 

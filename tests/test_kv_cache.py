@@ -66,7 +66,9 @@ def test_full_output_blocks_stay_cached_for_the_next_turn():
     prompt, output = list(range(6)), list(range(100, 107))
     allocation = allocate(cache, prompt, output=len(output))
     conversation = prompt + output
-    cache.release(allocation, hashes(conversation)[1:])
+    cache.store(allocation, hashes(conversation)[1:])
+    assert allocation.stored == hashes(conversation)[1:]
+    cache.release(allocation)
     assert allocate(cache, [*conversation, 7, 7]).hit_blocks == 3
 
 
@@ -106,6 +108,52 @@ def test_reused_idle_blocks_are_not_counted_as_free():
     assert allocate(cache, range(8), output=4) is not None
 
 
+def test_content_that_another_request_holds_is_not_stored_again():
+    cache = KVCache(10, BLOCK)
+    first, second = allocate(cache, range(2), output=8), allocate(cache, range(2), output=8)
+    full = hashes([*range(2), *range(6)])
+    cache.store(first, full)
+    cache.store(second, full)
+    assert (first.stored, second.stored) == (full, [])
+    assert (cache.cached_blocks, cache.used_blocks) == (2, 6)
+    cache.release(first)
+    cache.allocate((), 1, 6 * BLOCK)
+    assert allocate(cache, [*range(2), *range(6), 7]).hit_blocks == 2
+    cache.release(second)
+    assert cache.cached_blocks == 2
+
+
+def test_a_recomputed_block_takes_the_place_of_its_unreferenced_copy():
+    cache = KVCache(4, BLOCK)
+    cache.release(allocate(cache, range(8)))
+    again = allocate(cache, range(8))
+    assert (again.hit_blocks, again.stored, cache.used_blocks, cache.cached_blocks) == (1, [], 2, 2)
+    assert cache.allocate((), 1, 2 * BLOCK) is not None
+    cache.release(again)
+    assert cache.cached_blocks == 2
+
+
+def test_an_evicted_block_is_told():
+    cache = KVCache(3, BLOCK)
+    evicted = []
+    cache.on_evicted = evicted.append
+    cache.release(allocate(cache, range(8)))
+    assert evicted == []
+    cache.allocate((), 1, 3 * BLOCK)
+    assert evicted == hashes(range(8))[::-1]
+
+
+def test_a_reset_forgets_everything_unless_a_block_is_held():
+    cache = KVCache(5, BLOCK)
+    cache.release(allocate(cache, range(8)))
+    held = allocate(cache, range(3))
+    assert not cache.reset()
+    assert cache.cached_blocks == 2
+    cache.release(held)
+    assert cache.reset()
+    assert allocate(cache, range(9)).hit_blocks == 0
+
+
 PROMPTS = st.lists(st.integers(0, 2), min_size=1, max_size=14)
 
 
@@ -116,7 +164,8 @@ def test_no_block_is_lost_or_doubled(steps):
     for is_release, prompt, output, pick in steps:
         if is_release and held:
             tokens, prompt_length, allocation = held.pop(pick % len(held))
-            cache.release(allocation, hashes(tokens)[prompt_length // BLOCK :])
+            cache.store(allocation, hashes(tokens)[prompt_length // BLOCK :])
+            cache.release(allocation)
         else:
             needed = cache.blocks_needed(hashes(prompt), len(prompt), len(prompt) + output)
             free = cache.free_blocks

@@ -4,7 +4,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from vllm_mock.engine.block_hash import BlockHasher
 from vllm_mock.engine.handle import RUNNING, WAITING, RequestHandle, SamplingGroup
+from vllm_mock.engine.kv_events import KVEvent
 from vllm_mock.engine.latency import LatencyModel
 from vllm_mock.engine.observer import EngineObserver, NullObserver
 from vllm_mock.engine.removable_heap import RemovableHeap
@@ -20,7 +22,8 @@ class FixedEngine:
     Time advances lazily: whoever calls first makes up for what happened since, each event at its
     exact instant. Only while requests wait does a thread advance it, so that they wake in time.
 
-    `clock` gives the current time in monotonic seconds.
+    `clock` gives the current time in monotonic seconds. With a `hasher` the events of the prefix cache are kept
+    for take_kv_events().
     """
 
     def __init__(
@@ -28,8 +31,9 @@ class FixedEngine:
         settings: Settings,
         observer: EngineObserver | None = None,
         clock: Callable[[], float] = time.monotonic,
+        hasher: BlockHasher | None = None,
     ) -> None:
-        self._scheduler = Scheduler(settings)
+        self._scheduler = Scheduler(settings, hasher)
         self._latency = LatencyModel(settings)
         self._observer = observer or NullObserver()
         self._clock = clock
@@ -125,6 +129,22 @@ class FixedEngine:
             if each_running is not None:
                 for handle in self._scheduler.running:
                     each_running(handle, now)
+
+    def reset_prefix_cache(self) -> bool:
+        """Forgets all cached blocks; does nothing and returns False while requests run."""
+        with self._lock:
+            self._advance(self._clock())
+            return self._scheduler.reset_prefix_cache()
+
+    def take_kv_events(self) -> list[KVEvent]:
+        """What happened to cached blocks since the last call; blocks that outputs have filled by now are among it."""
+        with self._lock:
+            now = self._clock()
+            self._advance(now)
+            for handle in self._scheduler.running:
+                self._scheduler.cache_output(handle, handle.tokens_due(now))
+            events = self._scheduler.events
+            return [] if events is None else events.take()
 
     def wait_for_start(self, handle: RequestHandle) -> None:
         """Blocks until a queued request starts or is aborted."""

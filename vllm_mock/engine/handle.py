@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from typing import Protocol
 
+from vllm_mock.engine.block_hash import BlockHash
 from vllm_mock.engine.kv_cache import Allocation
 from vllm_mock.engine.request import EngineRequest
 from vllm_mock.engine.timeline import Timeline, TokenTiming
@@ -56,7 +57,7 @@ class RequestHandle:
         "timeline",
     )
 
-    def __init__(self, owner: HandleOwner, request: EngineRequest, block_hashes: Sequence[int]) -> None:
+    def __init__(self, owner: HandleOwner, request: EngineRequest, block_hashes: Sequence[BlockHash]) -> None:
         self._owner = owner
         self._delivered = 0
         self._started: threading.Event | None = None

@@ -1,18 +1,24 @@
 """The paged KV cache: how many blocks are in use, and which full blocks are worth keeping."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from vllm_mock.engine.block_hash import BlockHash
 
 
 class Allocation:
-    """The blocks of one request: the cached ones that it references, by hash, and a count of private ones."""
+    """The blocks of one request: those that it references, by hash, and a count of private ones.
 
-    __slots__ = ("hashes", "hit_blocks", "private")
+    `hit_blocks` of its prompt were cached already; `stored` are the hashes that it has just added to the cache.
+    """
 
-    def __init__(self, hashes: Sequence[int], hit_blocks: int, private: int) -> None:
+    __slots__ = ("hashes", "hit_blocks", "private", "stored")
+
+    def __init__(self, hashes: list[BlockHash], hit_blocks: int, private: int) -> None:
         self.hashes = hashes
         self.hit_blocks = hit_blocks
         self.private = private
+        self.stored: list[BlockHash] = []
 
 
 class KVCache:
@@ -22,16 +28,19 @@ class KVCache:
     that the next request shares it. An unreferenced block stays cached until its room is needed;
     then the least recently used goes first, and of one request the tail before the head.
     Blocks that nobody can share have no identity: they are only counted.
+
+    `on_evicted` is called with the hash of each block that is no longer cached since its room was needed.
     """
 
-    __slots__ = ("_idle", "_private", "_referenced", "block_size", "num_blocks")
+    __slots__ = ("_idle", "_private", "_referenced", "block_size", "num_blocks", "on_evicted")
 
     def __init__(self, num_blocks: int, block_size: int) -> None:
         self.num_blocks = num_blocks
         self.block_size = block_size
         self._private = 0
-        self._referenced: dict[int, int] = {}
-        self._idle: OrderedDict[int, None] = OrderedDict()
+        self._referenced: dict[BlockHash, int] = {}
+        self._idle: OrderedDict[BlockHash, None] = OrderedDict()
+        self.on_evicted: Callable[[BlockHash], None] | None = None
 
     @property
     def used_blocks(self) -> int:
@@ -52,12 +61,12 @@ class KVCache:
         """How many blocks `num_tokens` tokens take."""
         return -(-num_tokens // self.block_size)
 
-    def blocks_needed(self, hashes: Sequence[int], num_prompt_tokens: int, num_tokens: int) -> int:
+    def blocks_needed(self, hashes: Sequence[BlockHash], num_prompt_tokens: int, num_tokens: int) -> int:
         """How many free blocks an allocation with these arguments would take now."""
         hits, idle_hits = self._lookup(hashes, num_prompt_tokens)
         return self.blocks_for(num_tokens) - hits + idle_hits
 
-    def allocate(self, hashes: Sequence[int], num_prompt_tokens: int, num_tokens: int) -> Allocation | None:
+    def allocate(self, hashes: Sequence[BlockHash], num_prompt_tokens: int, num_tokens: int) -> Allocation | None:
         """Blocks for `num_tokens` tokens, or None if there are not enough free ones.
 
         `hashes` are those of the prompt's full blocks (empty: no prefix caching); cached ones are
@@ -71,22 +80,35 @@ class KVCache:
         for block in referenced:
             self._reference(block)
         self._make_room(new_blocks)
-        for block in hashes[hits:]:
-            # Content that is cached already, but was not hit, is computed into a block of its own.
-            if block not in self._referenced and block not in self._idle:
-                self._referenced[block] = 1
-                referenced.append(block)
-        private = new_blocks - (len(referenced) - hits)
-        self._private += private
-        return Allocation(referenced, hits, private)
+        self._private += new_blocks
+        allocation = Allocation(referenced, hits, new_blocks)
+        self.store(allocation, hashes[hits:])
+        return allocation
 
-    def release(self, allocation: Allocation, computed: Sequence[int] = ()) -> None:
-        """Gives the blocks back; private ones with a hash in `computed` (full output blocks) stay cached."""
+    def store(self, allocation: Allocation, full: Sequence[BlockHash]) -> None:
+        """Private blocks of a request, with the hashes `full`, can be found by others from now on.
+
+        Of equal content one copy is found. Where another request holds it, that one stays until both are done;
+        an unreferenced copy gives way to the request's own.
+        """
+        stored = allocation.stored = []
+        shared = 0
+        for block in full:
+            references = self._referenced.get(block, 0)
+            self._referenced[block] = references + 1
+            if references:
+                shared += 1
+            elif block in self._idle:
+                del self._idle[block]
+            else:
+                stored.append(block)
+        allocation.hashes += full
+        allocation.private -= len(full) - shared
+        self._private -= len(full) - shared
+
+    def release(self, allocation: Allocation) -> None:
+        """Gives the blocks back; those that were stored stay cached."""
         self._private -= allocation.private
-        for block in reversed(computed):
-            if block not in self._referenced:
-                self._idle[block] = None
-                self._idle.move_to_end(block)
         for block in reversed(allocation.hashes):
             references = self._referenced[block] - 1
             if references:
@@ -95,7 +117,14 @@ class KVCache:
                 del self._referenced[block]
                 self._idle[block] = None
 
-    def _lookup(self, hashes: Sequence[int], num_prompt_tokens: int) -> tuple[int, int]:
+    def reset(self) -> bool:
+        """Forgets all cached blocks; does nothing and returns False while requests hold any block."""
+        if self.used_blocks:
+            return False
+        self._idle.clear()
+        return True
+
+    def _lookup(self, hashes: Sequence[BlockHash], num_prompt_tokens: int) -> tuple[int, int]:
         """Leading blocks found, and how many of them nobody references.
 
         The last prompt token is always computed, since its logits give the first output token.
@@ -109,7 +138,7 @@ class KVCache:
             hits += 1
         return hits, idle
 
-    def _reference(self, block: int) -> None:
+    def _reference(self, block: BlockHash) -> None:
         references = self._referenced.get(block)
         if references is None:
             del self._idle[block]
@@ -120,4 +149,6 @@ class KVCache:
     def _make_room(self, new_blocks: int) -> None:
         empty = self.free_blocks - len(self._idle)
         for _ in range(new_blocks - empty):
-            self._idle.popitem(last=False)
+            block, _none = self._idle.popitem(last=False)
+            if self.on_evicted is not None:
+                self.on_evicted(block)

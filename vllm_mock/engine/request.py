@@ -42,6 +42,9 @@ class EngineRequest:
     priority: int = 0
     cache_salt: str | None = None
     lora_name: str | None = None
+    lora_path: str = ""
+    lora_id: int | None = None
+    session_id: str | None = None
     arrival: float = field(default_factory=time.monotonic)
     finish_reason: str = "length"
     n: int = 1

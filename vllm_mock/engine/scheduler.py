@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from vllm_mock.engine.block_hash import block_hashes, root_hash
+from vllm_mock.engine.block_hash import BlockHash, BlockHasher, FastBlockHasher
 from vllm_mock.engine.handle import ABORTED, FINISHED, RUNNING, RequestHandle
 from vllm_mock.engine.kv_cache import KVCache
+from vllm_mock.engine.kv_events import KVEventLog
 from vllm_mock.engine.queue_limits import TOO_MANY_REQUESTS, QueueLimits
 from vllm_mock.engine.removable_heap import RemovableHeap
 from vllm_mock.engine.request import EngineRequest, NeverFits
@@ -17,8 +18,14 @@ class Scheduler:
     No time passes in here and nothing locks: an engine calls it with its own lock held.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, hasher: BlockHasher | None = None) -> None:
+        """A `hasher` is given when others are told of the blocks: then `events` holds what happened to them."""
         self.kv = KVCache(settings.num_gpu_blocks, settings.block_size)
+        self.events: KVEventLog | None = None
+        if hasher is not None:
+            self.events = KVEventLog()
+            self.kv.on_evicted = self.events.removed
+        self._hash = hasher or FastBlockHasher(settings.block_size)
         self.waiting: RemovableHeap[RequestHandle] = RemovableHeap()
         self.running: dict[RequestHandle, None] = {}
         self._max_num_seqs = settings.max_num_seqs
@@ -33,12 +40,11 @@ class Scheduler:
         if needed > self.kv.num_blocks:
             raise NeverFits(needed, self.kv.num_blocks)
 
-    def prompt_hashes(self, request: EngineRequest) -> Sequence[int]:
+    def prompt_hashes(self, request: EngineRequest) -> Sequence[BlockHash]:
         """The hashes of the prompt's full blocks, none without a prefix cache; needs no lock."""
         if not self._caches_prefixes:
             return ()
-        root = root_hash(request.cache_salt, request.lora_name)
-        return block_hashes(request.prompt_token_ids, self.kv.block_size, root)
+        return self._hash(request, request.prompt_token_ids, None)
 
     def refusals(self, handles: Sequence[RequestHandle], now: float) -> list[str]:
         """Why queue limits refuse these requests: a reason for each refused prompt, none if all may come."""
@@ -79,6 +85,26 @@ class Scheduler:
             self._release(handle, num_output_tokens)
         handle.state = ABORTED
 
+    def cache_output(self, handle: RequestHandle, num_output_tokens: int) -> None:
+        """Stores the blocks that a running request's first output tokens have filled."""
+        computed = self._output_hashes(handle, num_output_tokens)
+        if not computed:
+            return
+        assert handle.allocation is not None
+        self.kv.store(handle.allocation, computed)
+        start = len(handle.block_hashes)
+        handle.block_hashes = [*handle.block_hashes, *computed]
+        if self.events is not None:
+            self.events.stored(handle.request, start, handle.block_hashes, handle.allocation.stored)
+
+    def reset_prefix_cache(self) -> bool:
+        """Forgets all cached blocks; does nothing and returns False while requests run."""
+        if not self.kv.reset():
+            return False
+        if self.events is not None:
+            self.events.cleared()
+        return True
+
     def _start(self, handle: RequestHandle) -> bool:
         if len(self.running) >= self._max_num_seqs:
             return False
@@ -89,27 +115,30 @@ class Scheduler:
         handle.num_cached_tokens = allocation.hit_blocks * self.kv.block_size
         handle.state = RUNNING
         self.running[handle] = None
+        if self.events is not None:
+            self.events.stored(handle.request, allocation.hit_blocks, handle.block_hashes, allocation.stored)
         return True
 
     def _release(self, handle: RequestHandle, num_output_tokens: int) -> None:
+        self.cache_output(handle, num_output_tokens)
         del self.running[handle]
         assert handle.allocation is not None
-        self.kv.release(handle.allocation, self._output_hashes(handle, num_output_tokens))
+        self.kv.release(handle.allocation)
         handle.allocation = None
 
-    def _output_hashes(self, handle: RequestHandle, num_output_tokens: int) -> Sequence[int]:
-        """The hashes of the full blocks that the output has filled (its last token was never an input)."""
+    def _output_hashes(self, handle: RequestHandle, num_output_tokens: int) -> Sequence[BlockHash]:
+        """The hashes of blocks that the output has newly filled (its last token was never an input)."""
         if not self._caches_prefixes:
             return ()
         request, size = handle.request, self.kv.block_size
         hashes = handle.block_hashes
         start = len(hashes) * size
         inputs = max(num_output_tokens - 1, 0)
-        if handle.num_prompt_tokens + inputs - start < size:
+        prompt = handle.num_prompt_tokens
+        if prompt + inputs - start < size:
             return ()
-        parent = hashes[-1] if hashes else root_hash(request.cache_salt, request.lora_name)
-        tokens = [*request.prompt_token_ids[start:], *request.output_token_ids[:inputs]]
-        return block_hashes(tokens, size, parent)
+        tokens = [*request.prompt_token_ids[start:], *request.output_token_ids[max(start - prompt, 0) : inputs]]
+        return self._hash(request, tokens, hashes[-1] if hashes else None)
 
     def _prefill_backlog(self, now: float) -> int:
         waiting = sum(handle.num_prompt_tokens for handle in self.waiting.items())
