@@ -15,6 +15,7 @@ def post_fork(server, worker):
         events.notify_and_call_entry_points = events.notify
 
 
+on_starting = hooks.on_starting
 pre_fork = hooks.pre_fork
 child_exit = hooks.child_exit
 when_ready = hooks.when_ready

@@ -131,7 +131,7 @@ def build(settings: Settings) -> MockApp:
     app.register_blueprint(openai_blueprint(services))
     app.register_blueprint(vllm_blueprint(services))
     http.install(app, services)
-    services.metrics_peers.listen()
+    services.peers.listen()
     threading.Thread(target=_warm_up, args=(services,), name="warm-up", daemon=True).start()
     return app
 

@@ -8,12 +8,13 @@ from vllm_mock.engine import FixedEngine
 from vllm_mock.generation import Generator
 from vllm_mock.lifecycle import Lifecycle
 from vllm_mock.metrics import HttpMetrics, Metrics
-from vllm_mock.metrics.peers import Peers
+from vllm_mock.metrics.workers import WorkersPage
 from vllm_mock.models import ModelRegistry
 from vllm_mock.protocol.limits import Limits
 from vllm_mock.serving.arguments import RANK_VARIABLE, WORKERS_VARIABLE
 from vllm_mock.serving.watch import ConnectionWatcher
 from vllm_mock.settings import Settings
+from vllm_mock.shared import Peers, SharedStore, shared_store
 from vllm_mock.tokenizer import Tokenizer, load_tokenizer
 from vllm_mock.version import VLLM_VERSION
 
@@ -28,7 +29,9 @@ class Services:
     engine: FixedEngine
     metrics: Metrics
     http_metrics: HttpMetrics
-    metrics_peers: Peers
+    metrics_page: WorkersPage
+    peers: Peers
+    store: SharedStore
     models: ModelRegistry
     lifecycle: Lifecycle
     watcher: ConnectionWatcher
@@ -44,6 +47,7 @@ def build_services(settings: Settings) -> Services:
     metrics = Metrics(settings, rank)
     engine = FixedEngine(settings, metrics)
     metrics.attach(engine)
+    peers = Peers(rank, data_parallel_size(settings))
     return Services(
         settings=settings,
         tokenizer=tokenizer,
@@ -51,7 +55,9 @@ def build_services(settings: Settings) -> Services:
         engine=engine,
         metrics=metrics,
         http_metrics=metrics.http,
-        metrics_peers=Peers(rank, data_parallel_size(settings), metrics.render),
+        metrics_page=WorkersPage(metrics, peers, rank),
+        peers=peers,
+        store=shared_store(),
         models=ModelRegistry(
             settings.served_model_name,
             settings.model,

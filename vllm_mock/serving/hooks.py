@@ -7,8 +7,14 @@ import signal
 from vllm_mock.serving import http_dialect
 from vllm_mock.serving.arguments import RANK_VARIABLE, WORKERS_VARIABLE, process_settings
 from vllm_mock.serving.banner import print_banner
+from vllm_mock.shared import shared_store
 
 _ranks: dict[object, int] = {}
+
+
+def on_starting(server) -> None:
+    """Before any worker exists: make what all of them inherit."""
+    shared_store()
 
 
 def pre_fork(server, worker) -> None:

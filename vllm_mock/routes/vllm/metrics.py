@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response
 
+from vllm_mock.metrics.page import to_bytes
 from vllm_mock.routes.replies import text_reply
 
 if TYPE_CHECKING:
@@ -19,10 +20,10 @@ def register(blueprint: Blueprint, services: "Services") -> None:
     """Add the routes to the blueprint."""
 
     def metrics() -> Response:
-        return text_reply(services.metrics_peers.page(), CONTENT_TYPE)
+        return text_reply(to_bytes(services.metrics_page.page()), CONTENT_TYPE)
 
     def mounted(path: str = "") -> Response:
-        return text_reply(services.metrics_peers.page(), MOUNTED_CONTENT_TYPE)
+        return text_reply(to_bytes(services.metrics_page.page()), MOUNTED_CONTENT_TYPE)
 
     blueprint.add_url_rule("/metrics", "metrics", metrics, methods=["GET"])
     blueprint.add_url_rule("/metrics", "metrics_mounted", mounted, methods=OTHER_METHODS)

@@ -2,7 +2,8 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from vllm_mock.metrics.peers import merge
+from vllm_mock.metrics.merge import merge
+from vllm_mock.metrics.page import parse, to_bytes
 
 PAGE = """# HELP python_info Platform.
 # TYPE python_info gauge
@@ -21,10 +22,11 @@ http_requests_created{{handler="/v1/models",method="GET",status="2xx"}} {created
 
 def merged(own_rank: int) -> dict[str, dict[tuple, float]]:
     pages = {
-        1: PAGE.format(rank=1, info=11, tokens=70, requests=4, created=200.5).encode(),
-        0: PAGE.format(rank=0, info=10, tokens=5, requests=3, created=100.5).encode(),
+        1: PAGE.format(rank=1, info=11, tokens=70, requests=4, created=200.5),
+        0: PAGE.format(rank=0, info=10, tokens=5, requests=3, created=100.5),
     }
-    families = text_string_to_metric_families(merge(pages, own_rank).decode())
+    page = merge({rank: parse(text) for rank, text in pages.items()}, own_rank)
+    families = text_string_to_metric_families(to_bytes(page).decode())
     return {
         sample.name: {tuple(sorted(s.labels.items())): s.value for s in family.samples if s.name == sample.name}
         for family in families
