@@ -1,18 +1,9 @@
 """gunicorn's settings, the same for `python app.py` and `gunicorn wsgi:app`."""
 
-import sys
-
 from vllm_mock.serving import hooks
 from vllm_mock.serving.arguments import process_settings
 
 _settings = process_settings()
-
-
-def post_fork(server, worker):
-    """Spare gevent's look for plug-ins among all installed packages, 8 ms at each of its twelve patches."""
-    events = sys.modules.get("gevent.events")
-    if events is not None:
-        events.notify_and_call_entry_points = events.notify
 
 
 on_starting = hooks.on_starting
@@ -23,7 +14,7 @@ pre_request = hooks.pre_request
 post_worker_init = hooks.post_worker_init
 
 bind = f"unix:{_settings.uds}" if _settings.uds else f"{_settings.host or '0.0.0.0'}:{_settings.port}"
-worker_class = "gevent"
+worker_class = "vllm_mock.serving.gevent_worker.Worker"
 workers = _settings.data_parallel_size
 worker_connections = 10_000
 backlog = 4096
@@ -35,6 +26,9 @@ limit_request_field_size = 65_536
 graceful_timeout = int(_settings.shutdown_timeout) + 5
 # A client must not set the path of the application, not even from this machine.
 forwarder_headers = ""
+# Whether a peer is trusted would be looked up at each request; of what it may then say, only the scheme is left.
+forwarded_allow_ips = "*"
+secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
 preload_app = False
 control_socket_disable = True
 proc_name = "vllm-mock"

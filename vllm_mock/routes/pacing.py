@@ -155,9 +155,8 @@ def wait_for_all(handles: Sequence[RequestHandle], record_lag: RecordLag) -> boo
     for handle in handles:
         while (timing := handle.next_timing()) is not None:
             due = timing.due + (timing.count - 1) * timing.interval
-            # Gives way even when there is no latency: a client that always has its next request ready would
-            # otherwise be served again and again, before any other connection.
-            record_lag(sleep_until(due, handle) - due)
+            now = time.monotonic()
+            record_lag((now if now >= due else sleep_until(due, handle)) - due)
             if handle.aborted:
                 return False
         if handle.aborted:

@@ -1,11 +1,14 @@
 """Flask responses with exactly the headers that vLLM sends."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
+from typing import Any
 
 from flask import Response
+from werkzeug.datastructures import Headers
 
 from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.json_text import to_bytes
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream; charset=utf-8"
@@ -20,9 +23,27 @@ METHOD_NOT_ALLOWED = b'{"detail":"Method Not Allowed"}'
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
+class Reply(Response):
+    """A response whose headers are complete: Werkzeug's second look at them at the end is left out."""
+
+    def __init__(self, body: bytes | Iterable[bytes], status: int, content_type: str) -> None:
+        headers = [("Content-Type", content_type)]
+        if isinstance(body, bytes):
+            headers.append(("Content-Length", str(len(body))))
+            body = [body]
+        self.headers = Headers(headers)
+        self.response = self._body = body
+        self._status, self._status_code = _STATUS_LINES[status], status
+        self._on_close: list[Any] = []
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response(self._status, list(self.headers))
+        return self._body
+
+
 def json_reply(body: bytes | str, status: int = 200) -> Response:
     """A JSON answer from its rendered body."""
-    return Response(body, _STATUS_LINES[status], content_type=JSON)
+    return Reply(body if isinstance(body, bytes) else to_bytes(body), status, JSON)
 
 
 def error_reply(error: ApiError) -> Response:
@@ -44,4 +65,4 @@ def text_reply(text: str | bytes, content_type: str, status: int = 200) -> Respo
 
 def stream_reply(chunks: Iterator[bytes]) -> Response:
     """A stream of server-sent events."""
-    return Response(chunks, _STATUS_LINES[200], content_type=EVENT_STREAM)
+    return Reply(chunks, 200, EVENT_STREAM)

@@ -3,6 +3,9 @@
 import _thread
 import os
 import signal
+from typing import Any
+
+from gunicorn.http import wsgi
 
 from vllm_mock.serving import http_dialect
 from vllm_mock.serving.arguments import RANK_VARIABLE, WORKERS_VARIABLE, process_settings
@@ -61,6 +64,7 @@ def pre_request(worker, req) -> None:
 def post_worker_init(worker) -> None:
     """Speak HTTP as uvicorn, and replace the worker's SIGTERM by a drain that answers probes with 503 meanwhile."""
     http_dialect.install()
+    _settle(worker.cfg)
     app = worker.wsgi
     timeout = process_settings().shutdown_timeout
     started: list[int] = []
@@ -79,3 +83,10 @@ def post_worker_init(worker) -> None:
     signal.signal(signal.SIGTERM, handle)
     # A terminal's Ctrl-C reaches the whole process group: the master decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _settle(cfg: Any) -> None:
+    """No setting changes any more: gunicorn need not look them up anew, some forty times a request."""
+    vars(cfg).update({name: setting.get() for name, setting in cfg.settings.items()})
+    environ = {**wsgi.base_environ(cfg), "wsgi.multithread": True}
+    wsgi.base_environ = lambda cfg: environ.copy()
