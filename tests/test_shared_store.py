@@ -104,3 +104,10 @@ def test_a_command_reaches_every_worker():
     # A worker that fails is left out; the others' answers come all the same.
     assert ranks[1].ask_others("fail") == {}
     assert Peers(0, 1).ask_others("add") == {}
+
+
+def test_a_section_may_hold_nothing():
+    store = SharedStore()
+    assert store.update("one", lambda known: known) is None
+    store.update("two", lambda _: 2)
+    assert (store.get("one"), store.get("two")) == (None, 2)

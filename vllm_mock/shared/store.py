@@ -32,8 +32,8 @@ class SharedStore:
         self._files = [_anonymous_file(f"vllm-mock-store-{number}") for number in (0, 1)]
         self._lock = threading.Lock()
         self._lock_file = header
-        self._known = -1
-        self._document: dict[str, Any] = {}
+        # The version that was read last, and its document: one attribute, so that threads see them together.
+        self._read_last: tuple[int, dict[str, Any]] = (-1, {})
         self._write(0, {})
 
     @property
@@ -43,9 +43,10 @@ class SharedStore:
 
     def get(self, section: str) -> Any:
         """A section's value, None if it has none; the same object until something changes, not to be modified."""
-        if self.version != self._known:
-            self._refresh()
-        return self._document.get(section)
+        version, document = self._read_last
+        if version != self.version:
+            document = self._refresh(document)
+        return document.get(section)
 
     def update(self, section: str, change: Callable[[Any], Any]) -> Any:
         """Replace a section's value by `change(value)`, one update at a time in the whole server; returns the new one.
@@ -63,14 +64,14 @@ class SharedStore:
                 fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
         return self.get(section)
 
-    def _refresh(self) -> None:
+    def _refresh(self, before: dict[str, Any]) -> dict[str, Any]:
         version, document = self._read()
         # Sections that did not change keep their objects: whoever compiled one need not do so again.
-        for section, value in document.items():
-            if self._document.get(section) == value:
-                document[section] = self._document[section]
-        self._document = document
-        self._known = version
+        for section, value in before.items():
+            if document.get(section) == value:
+                document[section] = value
+        self._read_last = version, document
+        return document
 
     def _read(self) -> tuple[int, dict[str, Any]]:
         while True:
