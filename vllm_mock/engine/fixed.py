@@ -44,6 +44,11 @@ class FixedEngine:
         self._wakes_at = 0.0
 
     @property
+    def now(self) -> float:
+        """The engine's time in monotonic seconds."""
+        return self._clock()
+
+    @property
     def running(self) -> int:
         """Requests that have left the queue and are not finished."""
         self.advance()

@@ -1,8 +1,10 @@
 """Where values are added up between scrapes: plain attributes, since they are touched at every request."""
 
+import math
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 
 
 class Value:
@@ -22,7 +24,7 @@ class Histogram:
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = [float(bound) for bound in bounds]
-        self.counts = [0] * (len(self.bounds) + 1)
+        self.counts: list[float] = [0] * (len(self.bounds) + 1)
         self.total = 0.0
         self.created = time.time()
 
@@ -30,6 +32,15 @@ class Histogram:
         """Counts `value` `count` times."""
         self.counts[bisect_left(self.bounds, value)] += count
         self.total += value * count
+
+    def cumulative(self) -> tuple[tuple[float, float], ...]:
+        """(upper bound, count of values up to it), the last bound being infinity."""
+        return tuple(zip((*self.bounds, math.inf), accumulate(self.counts), strict=True))
+
+    def set_cumulative(self, counts: Sequence[float], total: float) -> None:
+        """Take over cumulative counts, infinity's last, and their sum."""
+        self.counts = [count - before for count, before in zip(counts, (0.0, *counts), strict=False)]
+        self.total = total
 
 
 class WorstOf:

@@ -159,3 +159,29 @@ STREAM_LAG = Family(
     "gauge",
     "The worst lateness of a token in the last 10 seconds: when high, this process cannot keep up.",
 )
+
+LEGACY_FAMILIES: tuple[Family, ...] = (
+    _gauge("vllm:num_requests_swapped", "Requests moved to the CPU's memory; vLLM has long stopped doing so."),
+    _gauge("vllm:gpu_cache_usage_perc", "The older name of vllm:kv_cache_usage_perc."),
+    _gauge("vllm:cpu_cache_usage_perc", "Share of the KV-cache blocks in the CPU's memory in use: there are none."),
+    _counter("vllm:gpu_prefix_cache_queries", "The older name of vllm:prefix_cache_queries_total."),
+    _counter("vllm:gpu_prefix_cache_hits", "The older name of vllm:prefix_cache_hits_total."),
+    _gauge("vllm:gpu_prefix_cache_hit_rate", "Share of the prompt tokens that were found in the prefix cache."),
+    _gauge("vllm:avg_prompt_throughput_toks_per_s", "Average prefill throughput in tokens/s."),
+    _gauge("vllm:avg_generation_throughput_toks_per_s", "Average generation throughput in tokens/s."),
+    _histogram(
+        "vllm:time_per_output_token_seconds",
+        "inter_token_latency",
+        "The older name of vllm:inter_token_latency_seconds.",
+    ),
+    _counter("vllm:num_requests_success", "Requests that ended well, whatever the reason."),
+)
+"""What vLLM has dropped and AIBrix still reads."""
+
+SAME_AS = {
+    "vllm:gpu_cache_usage_perc": "vllm:kv_cache_usage_perc",
+    "vllm:gpu_prefix_cache_queries": "vllm:prefix_cache_queries",
+    "vllm:gpu_prefix_cache_hits": "vllm:prefix_cache_hits",
+    "vllm:time_per_output_token_seconds": "vllm:inter_token_latency_seconds",
+}
+"""Families that show another one's value under an older name."""

@@ -1,6 +1,6 @@
-"""Metrics: the observer of the engine, and the page that /metrics shows."""
+"""Metrics: the observer of the engine, and what one worker shows on the page of /metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from prometheus_client import (
@@ -16,11 +16,16 @@ from vllm_mock.metrics.accumulators import Histogram, Value, WorstOf
 from vllm_mock.metrics.cache_config import CACHE_CONFIG, cache_config_series
 from vllm_mock.metrics.catalogue import (
     BUCKETS,
+    LEGACY_FAMILIES,
+    SAME_AS,
     STREAM_LAG,
     VLLM_FAMILIES,
+    Family,
     request_token_buckets,
 )
-from vllm_mock.metrics.families import HistogramSeries, Series, ValueSeries, add_all, created_series_wanted
+from vllm_mock.metrics.engine_families import ENGINES, engine_labels
+from vllm_mock.metrics.engine_series import Source, bounds_by_source, engine_series
+from vllm_mock.metrics.families import HistogramSeries, Series, Shown, ValueSeries, created_series_wanted
 from vllm_mock.metrics.http import HttpMetrics
 from vllm_mock.metrics.page import Page, parse, to_bytes
 from vllm_mock.metrics.traffic import Traffic
@@ -32,6 +37,8 @@ LAG_WINDOW_SECONDS = 10
 class MeasuredEngine(Protocol):
     """What a scrape reads from an engine."""
 
+    @property
+    def now(self) -> float: ...
     @property
     def running(self) -> int: ...
     @property
@@ -48,18 +55,17 @@ class Metrics:
     takes how late a token was sent; `http` counts requests by route.
     """
 
-    def __init__(self, settings: Settings, rank: int = 0) -> None:
-        """`rank` is the data-parallel rank, vLLM's label `engine`."""
-        labels = {"model_name": settings.served_model_name[0], "engine": str(rank)}
-        buckets = BUCKETS | {"request_tokens": request_token_buckets(settings.max_model_len)}
-        buckets |= {group: tuple(bounds) for group, bounds in settings.custom_histogram_buckets.items()}
+    def __init__(self, settings: Settings, rank: int = 0, ranks: int = 1) -> None:
+        """`rank` is the data-parallel rank, vLLM's label `engine`, of `ranks`."""
+        self._settings = settings
+        self._labels = {"model_name": settings.served_model_name[0], "engine": str(rank)}
+        self._capacity = settings.num_gpu_blocks * settings.block_size
+        self._other_engine = ENGINES.get(settings.llm_engine, ())
+        self._bounds = {**_bounds(settings), **bounds_by_source(self._other_engine)}
         self._series: dict[str, Series] = {}
-        for family in (*VLLM_FAMILIES, STREAM_LAG):
-            if family.type == "histogram":
-                self._series[family.name] = HistogramSeries(family, labels, Histogram(buckets[family.buckets]))
-            else:
-                self._series[family.name] = ValueSeries(family, labels)
-        self._series[CACHE_CONFIG] = cache_config_series(settings, labels["engine"])
+        for family in (*VLLM_FAMILIES, *LEGACY_FAMILIES, STREAM_LAG):
+            self._series[family.name] = self._make(family)
+        self._series[CACHE_CONFIG] = cache_config_series(settings, self._labels["engine"])
         self.value("vllm:engine_sleep_state", "awake").value = 1
         self._traffic = Traffic(self.value, self.histogram, settings.enable_prefix_caching)
         self.scheduled = self._traffic.scheduled
@@ -69,13 +75,14 @@ class Metrics:
         self._lag = WorstOf(LAG_WINDOW_SECONDS)
         self.record_lag = self._lag.record
         self.http = HttpMetrics()
-        self._shown = [self._series[STREAM_LAG.name]] if settings.disable_log_stats else list(self._series.values())
+        self._shown = self._choose_shown(rank, ranks)
         self._engine: MeasuredEngine | None = None
         self._process = _process_registry()
 
     def attach(self, engine: MeasuredEngine) -> None:
         """The engine whose state the gauges show."""
         self._engine = engine
+        self._traffic.prompt_throughput.since = self._traffic.generation_throughput.since = engine.now
 
     def value(self, family: str, *labels: str) -> Value:
         """The series of a counter or gauge, by family name and values of the family's further labels."""
@@ -89,6 +96,11 @@ class Metrics:
         assert isinstance(series, HistogramSeries)
         return series.histogram
 
+    def histograms(self) -> dict[str, Histogram]:
+        """Every histogram by its family's printed name."""
+        found = {name: series.histogram for name, series in self._series.items() if isinstance(series, HistogramSeries)}
+        return found | {family.name: found[family.source] for family in self._other_engine if family.source in found}
+
     def render(self) -> bytes:
         """The page in Prometheus' text format."""
         return to_bytes(self.page())
@@ -99,9 +111,51 @@ class Metrics:
         self.value(STREAM_LAG.name).value = self._lag.worst()
         created = created_series_wanted()
         page = parse(generate_latest(self._process).decode())
-        add_all(page, self._shown, created)
+        for series in self._shown:
+            series.add_to(page, created)
         self.http.add_to(page, created)
         return page
+
+    def _make(self, family: Family) -> Series:
+        same = self._series.get(SAME_AS.get(family.name, ""))
+        if family.type != "histogram":
+            return ValueSeries(family, self._labels, same.at() if isinstance(same, ValueSeries) else None)
+        if isinstance(same, HistogramSeries):
+            return HistogramSeries(family, self._labels, same.histogram)
+        bounds = self._bounds.get(family.name, self._bounds[family.buckets])
+        return HistogramSeries(family, self._labels, Histogram(bounds))
+
+    def _choose_shown(self, rank: int, ranks: int) -> Sequence[Shown]:
+        lag = self._series[STREAM_LAG.name]
+        if self._settings.disable_log_stats:
+            return [lag]
+        if self._other_engine:
+            labels = engine_labels(self._settings.llm_engine, self._labels["model_name"], rank, ranks)
+            return [*engine_series(self._other_engine, labels, self._source), lag]
+        hidden = set() if self._settings.legacy_metrics else {family.name for family in LEGACY_FAMILIES}
+        return [series for name, series in self._series.items() if name not in hidden]
+
+    def _source(self, name: str) -> Source:
+        """What a family of another engine shows: one of DERIVED, or the series of vLLM's family (with a label)."""
+        derived = self._derived().get(name)
+        if derived is not None:
+            return derived
+        family, _, label = name.removeprefix("vllm:").partition(":")
+        series = self._series["vllm:" + family]
+        if isinstance(series, HistogramSeries):
+            return series.histogram
+        return series.at(label) if label else series.at()
+
+    def _derived(self) -> dict[str, Source]:
+        return {
+            "used_tokens": lambda: self.value("vllm:kv_cache_usage_perc").value * self._capacity,
+            "capacity_tokens": lambda: float(self._capacity),
+            "hit_rate": lambda: self.value("vllm:gpu_prefix_cache_hit_rate").value,
+            "generation_throughput": lambda: self.value("vllm:avg_generation_throughput_toks_per_s").value,
+            "finished": lambda: self.value("vllm:num_requests_success").value,
+            "aborted": self._traffic.aborted_requests,
+            "nothing": Value(),
+        }
 
     def _read_engine(self) -> None:
         engine = self._engine
@@ -113,6 +167,24 @@ class Metrics:
         self.value("vllm:num_requests_waiting").value = waiting
         self.value("vllm:num_requests_waiting_by_reason", "capacity").value = waiting
         self.value("vllm:kv_cache_usage_perc").value = engine.kv_cache_usage
+        self._derive_legacy(engine.now)
+
+    def _derive_legacy(self, now: float) -> None:
+        traffic = self._traffic
+        queries = self.value("vllm:prefix_cache_queries").value
+        hits = self.value("vllm:prefix_cache_hits").value
+        self.value("vllm:gpu_prefix_cache_hit_rate").value = hits / queries if queries else 0.0
+        self.value("vllm:avg_prompt_throughput_toks_per_s").value = traffic.prompt_throughput.per_second(now)
+        self.value("vllm:avg_generation_throughput_toks_per_s").value = traffic.generation_throughput.per_second(now)
+        self.value("vllm:num_requests_success").value = traffic.finished_requests
+
+
+def _bounds(settings: Settings) -> dict[str, Sequence[float]]:
+    """The bounds of vLLM's histograms by their group."""
+    bounds: dict[str, Sequence[float]] = dict(BUCKETS)
+    bounds["request_tokens"] = request_token_buckets(settings.max_model_len)
+    custom: Mapping[str, Sequence[float]] = settings.custom_histogram_buckets
+    return bounds | {group: tuple(group_bounds) for group, group_bounds in custom.items()}
 
 
 def _process_registry() -> CollectorRegistry:

@@ -2,7 +2,8 @@
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Protocol
 
 from vllm_mock.metrics.accumulators import Histogram, Value
 from vllm_mock.metrics.catalogue import Family
@@ -19,7 +20,8 @@ def created_series_wanted() -> bool:
 class ValueSeries:
     """A family of counters or gauges; one series for each combination of label values."""
 
-    def __init__(self, family: Family, labels: Mapping[str, str]) -> None:
+    def __init__(self, family: Family, labels: Mapping[str, str], shared: Value | None = None) -> None:
+        """`shared`: the value of a family with one series that another family shows as well."""
         self.family = family
         self._values: dict[tuple[str, ...], Value] = {}
         self._name = family.name + ("_total" if family.type == "counter" else "")
@@ -30,7 +32,7 @@ class ValueSeries:
         fixed = {label: labels[label] for label in family.labels}
         for combination in itertools.product(*family.values.values()):
             text = label_text(fixed | dict(zip(family.values, combination, strict=True)))
-            value = self._values[combination] = Value()
+            value = self._values[combination] = shared or Value()
             self._prefixes.append((f"{self._name}{text} ", value))
             self._created.append(f"{created}{text} {number(value.created)}")
 
@@ -75,7 +77,7 @@ class HistogramLines:
 
     def samples(self) -> list[str]:
         """Cumulative buckets, count and sum."""
-        cumulative = [number(float(count)) for count in itertools.accumulate(self.histogram.counts)]
+        cumulative = [number(float(count)) for _, count in self.histogram.cumulative()]
         lines = [prefix + count for prefix, count in zip(self._prefixes, cumulative, strict=True)]
         lines.append(f"{self._name}_count{self._text} {cumulative[-1]}")
         lines.append(f"{self._name}_sum{self._text} {number(self.histogram.total)}")
@@ -89,7 +91,7 @@ class HistogramLines:
 Series = ValueSeries | HistogramSeries
 
 
-def add_all(page: Page, series: Sequence[Series], created: bool) -> None:
-    """Show families in their order."""
-    for one in series:
-        one.add_to(page, created)
+class Shown(Protocol):
+    """A family on the page."""
+
+    def add_to(self, page: Page, created: bool) -> None: ...

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from vllm_mock.engine import FINISH_REASONS, RequestHandle
 from vllm_mock.metrics.accumulators import Histogram, Value
+from vllm_mock.metrics.throughput import Throughput
 
 
 class Traffic:
@@ -16,6 +17,9 @@ class Traffic:
     def __init__(self, value: Callable[..., Value], histogram: Callable[[str], Histogram], caching: bool) -> None:
         """`value` and `histogram` find a series by family name; `caching`: there is a prefix cache."""
         self._caching = caching
+        self.prompt_throughput = Throughput()
+        self.generation_throughput = Throughput()
+        self.aborted_requests = Value()
         self._running = 0
         self._decode_tokens = 0
         self._queries = value("vllm:prefix_cache_queries")
@@ -48,6 +52,11 @@ class Traffic:
         self._observe_preemptions = histogram("vllm:request_num_preemptions").observe
         self._observe_computed = histogram("vllm:request_prefill_kv_computed_tokens").observe
 
+    @property
+    def finished_requests(self) -> float:
+        """Requests that ended well, whatever the reason."""
+        return sum(value.value for reason, value in self._success.items() if reason not in ("abort", "error"))
+
     def scheduled(self, handle: RequestHandle) -> None:
         self._running += 1
         if self._caching:
@@ -75,6 +84,7 @@ class Traffic:
         self._count_prompt(handle, tokens)
 
     def aborted(self, handle: RequestHandle) -> None:
+        self.aborted_requests.value += 1
         # vLLM forgets a request whose client has gone: it counts nowhere but in tokens.
         if handle.timeline is not None:
             self.progress(handle, handle.finished_at)
@@ -93,6 +103,7 @@ class Traffic:
             return
         handle.counted = due
         self._generation_tokens.value += due - counted
+        self._count_throughput(handle, counted, due)
         if counted == 0:
             self._count_first_token(handle)
             counted = 1
@@ -100,12 +111,23 @@ class Traffic:
             self._count_gaps(handle, counted, due)
             self._count_decode_steps(due - counted)
 
+    def _count_throughput(self, handle: RequestHandle, counted: int, due: int) -> None:
+        timeline = handle.timeline
+        assert timeline is not None
+        if timeline.dues is None:
+            interval = timeline.interval
+            self.generation_throughput.add_evenly(due - counted, timeline.first + counted * interval, interval)
+            return
+        for number in range(counted, due):
+            self.generation_throughput.add(1, timeline.dues[number])
+
     def _count_first_token(self, handle: RequestHandle) -> None:
         cached = handle.num_cached_tokens
         computed = handle.num_prompt_tokens - cached
         self._observe_first(handle.first_token_due - handle.request.arrival)
         self._observe_iteration(computed + 1)
         self._prompt_tokens.value += handle.num_prompt_tokens
+        self.prompt_throughput.add(handle.num_prompt_tokens, handle.first_token_due)
         self._computed.value += computed
         if cached:
             self._cache_hit.value += cached

@@ -151,7 +151,12 @@ class EngineSettings:
         "SIMULATION",
         default_text="off",
     )
-    llm_engine: str = from_environment("vllm", TEXT, "Engine whose metrics and routes are served.", "LLM_ENGINE")
+    llm_engine: str = setting(
+        "vllm",
+        choice("vllm", "sglang", "trtllm"),
+        "Engine whose metrics are served, under its names.",
+        environment=(Environment("LLM_ENGINE"),),
+    )
 
 
 class MetricsSettings:
@@ -164,6 +169,7 @@ class MetricsSettings:
         default_text="mock, live when simulating",
     )
     legacy_metrics: bool = setting(True, SWITCH, "Serve metrics that vLLM has dropped but AIBrix reads.")
+    protect_admin: bool = setting(False, SWITCH, "Ask for the API key on /set_metrics and /mock routes as well.")
     disable_log_stats: bool = setting(False, LATCH, "Serve no metrics of the engine.")
     custom_histogram_buckets: dict[str, list[float]] = setting(
         {}, optional(HISTOGRAM_BUCKETS, {}), "Bounds of the buckets, by name of the histogram's group."

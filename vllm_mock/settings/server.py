@@ -77,3 +77,9 @@ class PodSettings:
     default_replicas: int = from_environment(
         1, integer(1), "Replicas to assume when Kubernetes cannot be asked.", "DEFAULT_REPLICAS"
     )
+    service_account: str = from_environment(
+        "/var/run/secrets/kubernetes.io/serviceaccount",
+        PATH,
+        "Folder with the pod's token and ca.crt for the Kubernetes API.",
+        "KUBERNETES_SERVICE_ACCOUNT",
+    )
