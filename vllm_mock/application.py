@@ -10,7 +10,7 @@ from vllm_mock.routes import http
 from vllm_mock.routes.health import health_blueprint
 from vllm_mock.routes.openai.blueprint import openai_blueprint
 from vllm_mock.routes.vllm.blueprint import vllm_blueprint
-from vllm_mock.services import Services, build_services
+from vllm_mock.services import Services, build_services, watch_replicas
 from vllm_mock.settings import Settings
 from vllm_mock.tokenizer import TokenizerError
 
@@ -35,6 +35,7 @@ def build(settings: Settings) -> MockApp:
     http.install(app, services)
     app.fill_route_table()
     services.peers.listen()
+    watch_replicas(services)
     threading.Thread(target=_warm_up, args=(services,), name="warm-up", daemon=True).start()
     return app
 

@@ -8,12 +8,17 @@ from vllm_mock.engine import FixedEngine
 from vllm_mock.generation import Generator
 from vllm_mock.lifecycle import Lifecycle
 from vllm_mock.metrics import HttpMetrics, Metrics
+from vllm_mock.metrics.deployment_watch import DeploymentWatch, in_cluster
+from vllm_mock.metrics.family_types import family_types
+from vllm_mock.metrics.override_store import OverrideError, Overrides
+from vllm_mock.metrics.presentation import Presentation
+from vllm_mock.metrics.replicas import ReplicaCount
 from vllm_mock.metrics.workers import WorkersPage
 from vllm_mock.models import ModelRegistry
 from vllm_mock.protocol.limits import Limits
 from vllm_mock.serving.arguments import RANK_VARIABLE, WORKERS_VARIABLE
 from vllm_mock.serving.watch import ConnectionWatcher
-from vllm_mock.settings import Settings
+from vllm_mock.settings import Settings, SettingsError
 from vllm_mock.shared import Peers, SharedStore, shared_store
 from vllm_mock.tokenizer import Tokenizer, load_tokenizer
 from vllm_mock.version import VLLM_VERSION
@@ -29,7 +34,9 @@ class Services:
     engine: FixedEngine
     metrics: Metrics
     http_metrics: HttpMetrics
-    metrics_page: WorkersPage
+    metrics_page: Presentation
+    overrides: Overrides
+    replicas: ReplicaCount
     peers: Peers
     store: SharedStore
     models: ModelRegistry
@@ -41,13 +48,15 @@ class Services:
 
 
 def build_services(settings: Settings) -> Services:
-    """Compose the parts; raises SettingsError when the tokenizer cannot be loaded."""
+    """Compose the parts; raises SettingsError when the tokenizer or METRICS_OVERRIDES cannot be used."""
     tokenizer = load_tokenizer(settings)
-    rank = data_parallel_rank()
-    metrics = Metrics(settings, rank)
+    rank, ranks = data_parallel_rank(), data_parallel_size(settings)
+    store, peers = shared_store(), Peers(rank, ranks)
+    metrics = Metrics(settings, rank, ranks)
     engine = FixedEngine(settings, metrics)
     metrics.attach(engine)
-    peers = Peers(rank, data_parallel_size(settings))
+    overrides = _overrides(settings, metrics, store)
+    replicas = ReplicaCount(store, settings.default_replicas)
     return Services(
         settings=settings,
         tokenizer=tokenizer,
@@ -55,9 +64,11 @@ def build_services(settings: Settings) -> Services:
         engine=engine,
         metrics=metrics,
         http_metrics=metrics.http,
-        metrics_page=WorkersPage(metrics, peers, rank),
+        metrics_page=Presentation(settings, WorkersPage(metrics, peers, rank).page, overrides, replicas),
+        overrides=overrides,
+        replicas=replicas,
         peers=peers,
-        store=shared_store(),
+        store=store,
         models=ModelRegistry(
             settings.served_model_name,
             settings.model,
@@ -69,6 +80,22 @@ def build_services(settings: Settings) -> Services:
         watcher=ConnectionWatcher(),
         fingerprint=system_fingerprint(settings),
     )
+
+
+def _overrides(settings: Settings, metrics: Metrics, store: SharedStore) -> Overrides:
+    try:
+        return Overrides(store, family_types(settings.llm_engine), metrics.histograms(), settings.metrics_overrides)
+    except OverrideError as refusal:
+        raise SettingsError(f"METRICS_OVERRIDES: {refusal}") from None
+
+
+def watch_replicas(services: Services) -> None:
+    """Follow this pod's Deployment, in a cluster: the first worker does it for all."""
+    settings = services.settings
+    folder = settings.service_account
+    if settings.standalone_mode or data_parallel_rank() != 0 or not in_cluster(folder):
+        return
+    DeploymentWatch(services.replicas, settings.deployment_name, settings.pod_namespace, folder).start()
 
 
 def request_limits(settings: Settings, tokenizer: Tokenizer) -> Limits:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from vllm_mock.services import Services
 
 GUARDED_PREFIXES = ("/v1", "/v2", "/inference", "/cohere")
+# What bends the server itself; guarded with --protect-admin.
+ADMIN_PREFIXES = ("/set_metrics", "/mock/")
 # The key of the environ by which one hook tells the other that the key was refused.
 REFUSED = "vllm_mock.refused"
 STATE_PATHS = frozenset(("/health", "/ready", "/ping", "/metrics"))
@@ -51,6 +53,7 @@ def install(app: Flask, services: "Services") -> None:
     """Register the hooks and error handlers on the application."""
     settings = services.settings
     keys = ApiKeys(settings.api_key) if settings.api_key else None
+    guarded = GUARDED_PREFIXES + (ADMIN_PREFIXES if settings.protect_admin else ())
     cors = Cors(settings)
     observe = services.http_metrics.observe
 
@@ -65,11 +68,7 @@ def install(app: Flask, services: "Services") -> None:
         if environ["REQUEST_METHOD"] == "OPTIONS":
             return cors.preflight(request)
         path = environ["PATH_INFO"]
-        if (
-            keys is not None
-            and path.startswith(GUARDED_PREFIXES)
-            and not keys.accept(environ.get("HTTP_AUTHORIZATION"))
-        ):
+        if keys is not None and path.startswith(guarded) and not keys.accept(environ.get("HTTP_AUTHORIZATION")):
             environ[REFUSED] = True
             return error_reply(ApiError.unauthorized())
         if lifecycle.draining and path not in STATE_PATHS:

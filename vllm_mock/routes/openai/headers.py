@@ -48,8 +48,11 @@ def load_report(environ: dict[str, Any], services: "Services") -> str | None:
     form = environ.get("HTTP_ENDPOINT_LOAD_METRICS_FORMAT", "").lower()
     if form not in ("text", "json"):
         return None
-    waiting = float(services.engine.waiting)
-    usage = services.engine.kv_cache_usage
+    overrides = services.overrides
+    waiting = overrides.gauge("waiting", "vllm:num_requests_waiting")
+    usage = overrides.gauge("kv_cache_usage_perc", "gpu_cache_usage_perc", "vllm:kv_cache_usage_perc")
+    waiting = float(services.engine.waiting) if waiting is None else waiting
+    usage = services.engine.kv_cache_usage if usage is None else usage
     if form == "text":
         return f"TEXT named_metrics.num_requests_waiting={waiting}, named_metrics.kv_cache_usage_perc={usage}"
     return f'JSON {{"named_metrics": {{"num_requests_waiting": {waiting}, "kv_cache_usage_perc": {usage}}}}}'

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response
 
+from vllm_mock.metrics.overrides import SERVER_LOAD
 from vllm_mock.routes.replies import json_reply
 from vllm_mock.version import VLLM_VERSION
 
@@ -18,6 +19,9 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         return json_reply(f'{{"version":"{VLLM_VERSION}"}}')
 
     def load() -> Response:
+        overridden = services.overrides.number(SERVER_LOAD)
+        if overridden is not None:
+            return json_reply(f'{{"server_load":{overridden:g}}}')
         # vLLM counts only with --enable-server-load-tracking, and says 0 without.
         tracked = services.settings.enable_server_load_tracking
         return json_reply(f'{{"server_load":{services.generating if tracked else 0}}}')

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response
 
-from vllm_mock.metrics.page import to_bytes
 from vllm_mock.routes.replies import text_reply
 
 if TYPE_CHECKING:
@@ -20,11 +19,14 @@ def register(blueprint: Blueprint, services: "Services") -> None:
     """Add the routes to the blueprint."""
 
     def metrics() -> Response:
-        return text_reply(to_bytes(services.metrics_page.page()), CONTENT_TYPE)
+        return text_reply(services.metrics_page.render(), CONTENT_TYPE)
 
     def mounted(path: str = "") -> Response:
-        return text_reply(to_bytes(services.metrics_page.page()), MOUNTED_CONTENT_TYPE)
+        return text_reply(services.metrics_page.render(), MOUNTED_CONTENT_TYPE)
 
     blueprint.add_url_rule("/metrics", "metrics", metrics, methods=["GET"])
+    if services.settings.llm_engine == "trtllm":
+        # Where trtllm-serve has it; AIBrix looks there.
+        blueprint.add_url_rule("/prometheus/metrics", "prometheus_metrics", metrics, methods=["GET"])
     blueprint.add_url_rule("/metrics", "metrics_mounted", mounted, methods=OTHER_METHODS)
     blueprint.add_url_rule("/metrics/<anything:path>", "metrics_below", mounted, methods=["GET", *OTHER_METHODS])

@@ -1,0 +1,21 @@
+"""Which families there are, for whoever wants to set one: types by printed name."""
+
+from vllm_mock.metrics.cache_config import CACHE_CONFIG
+from vllm_mock.metrics.catalogue import LEGACY_FAMILIES, STREAM_LAG, VLLM_FAMILIES
+from vllm_mock.metrics.engine_families import ENGINES
+from vllm_mock.metrics.http import COARSE, FINE
+
+_OTHERS = {
+    CACHE_CONFIG: "gauge",
+    "vllm:lora_requests_info": "gauge",
+    "http_requests_total": "counter",
+    FINE: "histogram",
+    COARSE: "histogram",
+}
+
+
+def family_types(engine: str) -> dict[str, str]:
+    """All families of vLLM, those of another engine where it is one, and those of the HTTP server."""
+    families = (*VLLM_FAMILIES, *LEGACY_FAMILIES, STREAM_LAG)
+    vllm = {family.name + ("_total" if family.type == "counter" else ""): family.type for family in families}
+    return vllm | {family.name: family.type for family in ENGINES.get(engine, ())} | _OTHERS
