@@ -95,6 +95,8 @@ def test_all_names_of_the_table_are_vllms_or_our_own():
     own = {flag.name for flag in acting_flags() if flag.names and flag.name not in captured}
     assert own == {
         "--enable-access-log",
+        "--protect-admin",
+        "--llm-engine",
         "--mode",
         "--output-tokens-mean",
         "--output-tokens-std-dev",
