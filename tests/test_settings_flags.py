@@ -110,6 +110,7 @@ def test_all_names_of_the_table_are_vllms_or_our_own():
         *("--inter-token-latency", "--inter-token-latency-std-dev"),
         *("--prefill-overhead", "--prefill-time-per-token", "--prefill-time-std-dev"),
         *("--kv-cache-transfer-latency", "--kv-cache-transfer-time-per-token"),
+        "--kv-events-format",
     }
 
 

@@ -36,6 +36,8 @@ def build(settings: Settings) -> MockApp:
     app.fill_route_table()
     services.peers.listen()
     watch_replicas(services)
+    if services.kv_events is not None:
+        services.kv_events.start()
     threading.Thread(target=_warm_up, args=(services,), name="warm-up", daemon=True).start()
     return app
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from vllm_mock.engine import FixedEngine
 from vllm_mock.generation import Generator
+from vllm_mock.kv_events.service import KVEventService, block_hasher, open_service
 from vllm_mock.lifecycle import Lifecycle
 from vllm_mock.metrics import HttpMetrics, Metrics
 from vllm_mock.metrics.deployment_watch import DeploymentWatch, in_cluster
@@ -44,16 +45,17 @@ class Services:
     watcher: ConnectionWatcher
     limits: Limits
     fingerprint: str | None
+    kv_events: KVEventService | None = None
     generating: int = 0
 
 
 def build_services(settings: Settings) -> Services:
-    """Compose the parts; raises SettingsError when the tokenizer or METRICS_OVERRIDES cannot be used."""
+    """Compose the parts; raises SettingsError when the tokenizer, METRICS_OVERRIDES or a socket cannot be used."""
     tokenizer = load_tokenizer(settings)
     rank, ranks = data_parallel_rank(), data_parallel_size(settings)
     store, peers = shared_store(), Peers(rank, ranks)
     metrics = Metrics(settings, rank, ranks)
-    engine = FixedEngine(settings, metrics)
+    engine = FixedEngine(settings, metrics, hasher=block_hasher(settings))
     metrics.attach(engine)
     overrides = _overrides(settings, metrics, store)
     replicas = ReplicaCount(store, settings.default_replicas)
@@ -79,6 +81,7 @@ def build_services(settings: Settings) -> Services:
         lifecycle=Lifecycle(),
         watcher=ConnectionWatcher(),
         fingerprint=system_fingerprint(settings),
+        kv_events=open_service(settings, engine, rank),
     )
 
 

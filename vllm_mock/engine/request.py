@@ -50,6 +50,14 @@ class EngineRequest:
     n: int = 1
     index: int = 0
 
+    def tokens(self, start: int, end: int) -> list[int]:
+        """The tokens start..end-1 of prompt and output together."""
+        prompt = len(self.prompt_token_ids)
+        return [
+            *self.prompt_token_ids[start:end],
+            *self.output_token_ids[max(start - prompt, 0) : max(end - prompt, 0)],
+        ]
+
     def __post_init__(self) -> None:
         # Refused here: inside the engine it would hit whoever happens to advance it.
         if not self.output_token_ids or self.finish_reason not in FINISH_REASONS:

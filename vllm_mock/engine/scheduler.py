@@ -137,8 +137,7 @@ class Scheduler:
         prompt = handle.num_prompt_tokens
         if prompt + inputs - start < size:
             return ()
-        tokens = [*request.prompt_token_ids[start:], *request.output_token_ids[max(start - prompt, 0) : inputs]]
-        return self._hash(request, tokens, hashes[-1] if hashes else None)
+        return self._hash(request, request.tokens(start, prompt + inputs), hashes[-1] if hashes else None)
 
     def _prefill_backlog(self, now: float) -> int:
         waiting = sum(handle.num_prompt_tokens for handle in self.waiting.items())

@@ -72,6 +72,8 @@ def post_worker_init(worker) -> None:
     def drain() -> None:
         services = app.services
         services.lifecycle.drain(timeout, services.engine.abort_all)
+        if services.kv_events is not None:
+            services.kv_events.close()
         os.kill(os.getpid(), signal.SIGQUIT)
 
     def handle(signum, frame) -> None:

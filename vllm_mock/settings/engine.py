@@ -128,7 +128,7 @@ class EngineSettings:
     prefix_caching_hash_algo: str = setting(
         "sha256",
         choice("sha256", "sha256_cbor", "xxhash", "xxhash_cbor"),
-        "Hash of blocks in the prefix cache.",
+        "Hash of blocks in the prefix cache, as KV events show it.",
     )
     tensor_parallel_size: int = setting(1, integer(1), "GPUs of one engine, shown in the fingerprint.", also=("-tp",))
     pipeline_parallel_size: int = setting(
@@ -143,6 +143,21 @@ class EngineSettings:
     )
     kv_events_config: dict[str, Any] | None = setting(
         None, optional(KV_EVENTS), "Publisher of KV-cache events: enable_kv_cache_events, endpoint, ..."
+    )
+    kv_events_format: str = setting(
+        "map", choice("map", "array"), "Form of KV events: maps as vLLM, or arrays as its releases up to 0.23."
+    )
+    kv_events_use_int_block_hashes: bool = from_environment(
+        True,
+        SWITCH,
+        "Show block hashes in KV events as 64-bit integers; else as bytes.",
+        "VLLM_KV_EVENTS_USE_INT_BLOCK_HASHES",
+    )
+    python_hash_seed: str | None = from_environment(
+        None, TEXT, "Seed of the block hashes in KV events.", "PYTHONHASHSEED", default_text="vLLM's"
+    )
+    host_ip: str | None = from_environment(
+        None, TEXT, "Address of this node, for endpoints tcp://*:0.", "VLLM_HOST_IP", default_text="found by a route"
     )
     simulation: str = from_environment(
         "",

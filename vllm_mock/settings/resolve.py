@@ -20,6 +20,7 @@ def resolve(values: dict[str, Any], given: Set[str]) -> None:
     _resolve_batch_limits(values, given)
     _check_tools(values)
     _check_lora(values)
+    _check_kv_events(values)
 
 
 def _resolve_batch_limits(values: dict[str, Any], given: Set[str]) -> None:
@@ -46,3 +47,9 @@ def _check_lora(values: dict[str, Any]) -> None:
     loras, cpu_loras = values["max_loras"], values["max_cpu_loras"]
     if values["enable_lora"] and cpu_loras is not None and cpu_loras < loras:
         raise SettingsError(f"--max-cpu-loras {cpu_loras} is not possible; expected at least --max-loras, {loras}")
+
+
+def _check_kv_events(values: dict[str, Any]) -> None:
+    config = values["kv_events_config"] or {}
+    if config.get("enable_kv_cache_events") and not values["enable_prefix_caching"]:
+        raise SettingsError("--kv-events-config needs prefix caching, which --disable-prefix-caching turned off")

@@ -97,6 +97,19 @@ def _check_kv_events(value: dict[str, Any]) -> None:
     _check_keys(value, _KV_EVENTS_KEYS)
     if value.get("publisher") not in (None, "null", "zmq"):
         raise Refused("publisher must be null or zmq")
+    for key in ("buffer_steps", "hwm", "max_queue_size"):
+        if value.get(key, 0) < 0:
+            raise Refused(f"{key} must be 0 or more")
+    for key in ("endpoint", "replay_endpoint"):
+        _check_zmq_endpoint(key, value.get(key) or "ipc://")
+
+
+def _check_zmq_endpoint(key: str, endpoint: str) -> None:
+    if not endpoint.startswith(("tcp://", "ipc://", "inproc://")):
+        raise Refused(f"{key} must begin with tcp://, ipc:// or inproc://")
+    port = endpoint.rpartition(":")[2]
+    if endpoint.startswith("tcp://") and port != "*" and not (port.isdecimal() and int(port) < 65536):
+        raise Refused(f"{key} must end with a port, 0 to 65535")
 
 
 def _check_buckets(value: dict[str, Any]) -> None:
