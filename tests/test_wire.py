@@ -1,5 +1,6 @@
 """HTTP/1 on the wire, the same from our gevent worker, from gthread, and over TLS."""
 
+import contextlib
 import socket
 import ssl
 import subprocess
@@ -148,6 +149,30 @@ def test_a_client_that_never_pauses_lets_others_in(server: Server) -> None:
     finally:
         stop.set()
         thread.join()
+
+
+@pytest.mark.parametrize("runner", [APP, GTHREAD])
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_access_log_counts_the_bytes_of_the_body(servers: ServerPool, runner: str, stream: bool) -> None:
+    server = servers.get(*TINY, "--inter-token-latency", "5ms", "--enable-access-log", runner=runner)
+    reply = server.post(CHAT + f"?{stream}", question(stream=stream, max_tokens=20))
+    deadline = time.monotonic() + 10
+    # A line is written behind its answer.
+    while not (lines := [line for line in server.logged().splitlines() if f"{CHAT}?{stream} " in line]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert f'" 200 {len(reply.body)} "' in lines[0]
+
+
+def test_ten_clients_that_do_not_read_hold_up_nobody(server: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            deaf = stack.enter_context(Connection(server.port))
+            deaf.send("POST", CHAT, question(stream=True, max_tokens=60_000))
+        time.sleep(0.3)
+        before = time.monotonic()
+        assert len(server.post(CHAT, question(stream=True, max_tokens=100)).chunks()) == 101
+        assert time.monotonic() - before < 5
 
 
 def test_headers_of_two_requests_do_not_mix(server: Server) -> None:

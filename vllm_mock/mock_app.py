@@ -9,6 +9,7 @@ from flask.globals import _cv_app, _cv_request
 from werkzeug.routing import BaseConverter, MapAdapter, Rule
 
 from vllm_mock.lifecycle import Lifecycle
+from vllm_mock.routes.pacing import Step
 from vllm_mock.services import Services
 
 View = Callable[[], Any]
@@ -70,6 +71,11 @@ class InFlightBody:
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._body)
+
+    @property
+    def steps(self) -> Iterator[Step] | None:
+        """Those of a paced body, for a worker that can follow them."""
+        return getattr(self._body, "steps", None)
 
     def close(self) -> None:
         try:

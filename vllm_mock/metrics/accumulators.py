@@ -46,22 +46,25 @@ class Histogram:
 class WorstOf:
     """The highest value recorded in the last `seconds` whole seconds."""
 
-    __slots__ = ("_seconds", "_slots", "_worst")
+    __slots__ = ("_highest", "_seconds", "_slots", "_until", "_worst")
 
     def __init__(self, seconds: int) -> None:
         self._seconds = seconds
         self._slots = [-1] * seconds
         self._worst = [0.0] * seconds
+        # The present second: its highest value and its end.
+        self._highest = 0.0
+        self._until = 0
 
     def record(self, value: float) -> None:
         """Takes a value into account from now on."""
-        slot = int(time.monotonic())
-        place = slot % self._seconds
-        if self._slots[place] != slot:
-            self._slots[place] = slot
-            self._worst[place] = value
-        elif value > self._worst[place]:
-            self._worst[place] = value
+        now = time.monotonic()
+        if now >= self._until:
+            self._until = int(now) + 1
+            self._slots[int(now) % self._seconds] = int(now)
+        elif value <= self._highest:
+            return
+        self._highest = self._worst[int(now) % self._seconds] = value
 
     def worst(self) -> float:
         """The highest value, 0 if there was none."""

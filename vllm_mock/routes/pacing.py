@@ -1,4 +1,8 @@
-"""Waits for tokens: the one place where a request sleeps until its tokens are due.
+"""When a request goes on: the one place that turns token timings into waiting.
+
+A stream is a generator of steps. A step is bytes to send, or a float: go on with me at that time (monotonic
+seconds), or None: what I do next may block. So one timer can drive all streams (see serving/pump.py), without a
+thread or greenlet that sleeps for each token; a server that knows nothing of steps iterates over PacedBody.
 
 Deadlines are absolute, so errors do not add up; tokens that are already overdue come out together, and a
 stream gives way to the others even when it is late.
@@ -8,73 +12,102 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from vllm_mock.engine import RequestHandle, TokenTiming
+from vllm_mock.protocol.sse import KEEP_ALIVE
 
-# How long a sleep may last before the request looks whether it was aborted.
+# How long a wait may last before the request looks whether it was aborted.
 MAX_SLEEP_SECONDS = 0.25
 # How often a stream of several choices looks for one that left the waiting queue.
 POLL_SECONDS = 0.01
+# How many overdue tokens are rendered before others get their turn.
+MAX_TOGETHER = 200
 
 NEVER = float("inf")
 
 RecordLag = Callable[[float], None]
+Step = bytes | float | None
+# Renders the tokens start..end-1 of a choice.
+Render = Callable[[int, int, int], bytes]
 
 
-def sleep_until(due: float, handle: RequestHandle) -> float:
-    """Sleep until `due` (monotonic seconds), or until the request is aborted; returns the time after."""
-    now = time.monotonic()
-    if now >= due:
-        # Late, but others must get their turn: without this a stream that cannot keep up starves them.
-        time.sleep(0)
-        return time.monotonic()
-    while now < due and not handle.aborted:
-        time.sleep(min(due - now, MAX_SLEEP_SECONDS))
-        now = time.monotonic()
-    return now
+class PacedBody:
+    """The body of a streamed answer, made of steps."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self, steps: Iterator[Step]) -> None:
+        self.steps = steps
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The bytes, each at its time; blocks in between."""
+        for step in self.steps:
+            if isinstance(step, bytes):
+                yield step
+            elif step is not None:
+                time.sleep(max(0.0, step - time.monotonic()))
+
+    def close(self) -> None:
+        """The stream is over, whether it came to its end or not."""
+        self.steps.close()  # type: ignore[attr-defined]
 
 
-def paced(handle: RequestHandle, record_lag: RecordLag, idle: float = NEVER) -> Iterator[tuple[int, int]]:
-    """Yields (start, end) token positions of one sequence as they fall due; ends early when aborted.
+def paced(handle: RequestHandle, render: Render, record_lag: RecordLag, idle: float = NEVER) -> Iterator[Step]:
+    """The steps of one sequence, whose tokens are rendered as they fall due; ends early when aborted.
 
-    Whenever nothing came for `idle` seconds, it yields an empty range.
+    Whenever nothing came for `idle` seconds, there is a sign of life.
     """
+    monotonic = time.monotonic
+    patience = min(MAX_SLEEP_SECONDS, idle)
     sent = 0
-    if idle < NEVER:
-        yield from ((sent, sent) for _ in _idle_while_queued(handle, idle))
+    yield from _while_queued(handle, idle)
     while (timing := handle.next_timing()) is not None:
-        taken = 0
-        while taken < timing.count:
-            due = timing.due + taken * timing.interval
-            if due - time.monotonic() > idle:
-                sleep_until(time.monotonic() + idle, handle)
-                if not handle.aborted:
-                    yield sent, sent
-                    continue
-            now = sleep_until(due, handle)
+        due, interval, taken, count = timing.due, timing.interval, 0, timing.count
+        while taken < count:
+            now = monotonic()
+            if due - now > patience:
+                yield from _long_wait(due, handle, idle)
+            else:
+                yield due if due > now else now
             if handle.aborted:
                 return
+            now = monotonic()
             record_lag(now - due)
-            fresh = _due_by(timing, now) - taken
-            yield sent, sent + fresh
+            fresh = 1 if now < due + interval else _due_by(now - due, interval, count - taken)
+            yield render(0, sent, sent + fresh)
             sent += fresh
             taken += fresh
+            due = timing.due + taken * interval
 
 
-def _idle_while_queued(handle: RequestHandle, idle: float) -> Iterator[None]:
-    """Yields every `idle` seconds for as long as the request waits in the queue."""
-    quiet_since = time.monotonic()
+def _due_by(late: float, interval: float, left: int) -> int:
+    """How many of the `left` tokens are due when the first of them is `late` seconds overdue; at least one."""
+    due = left if interval <= 0 else int(late / interval + 1e-6) + 1
+    return max(1, min(due, left, MAX_TOGETHER))
+
+
+def _long_wait(due: float, handle: RequestHandle, idle: float) -> Iterator[Step]:
+    """Steps until `due`, ended by an abort."""
+    now = time.monotonic()
+    quiet_until = now + idle
+    while now < due and not handle.aborted:
+        yield min(due, quiet_until, now + MAX_SLEEP_SECONDS)
+        now = time.monotonic()
+        if quiet_until <= now < due and not handle.aborted:
+            yield KEEP_ALIVE
+            quiet_until = now + idle
+
+
+def _while_queued(handle: RequestHandle, idle: float) -> Iterator[Step]:
+    """Steps for as long as the request waits in the queue."""
+    if idle == NEVER:
+        if handle.waiting:
+            yield None
+        return
+    quiet_until = time.monotonic() + idle
     while handle.waiting:
-        time.sleep(POLL_SECONDS)
-        if time.monotonic() - quiet_since >= idle:
-            quiet_since = time.monotonic()
-            yield
-
-
-def _due_by(timing: TokenTiming, now: float) -> int:
-    """How many tokens of a timing are due by `now`: at least one, whose deadline was just slept for."""
-    if timing.interval <= 0:
-        return timing.count
-    # The wake-up may come a float's rounding before the deadline that it was meant for.
-    return max(1, min(timing.count, int((now - timing.due) / timing.interval + 1e-6) + 1))
+        yield time.monotonic() + POLL_SECONDS
+        if time.monotonic() >= quiet_until:
+            yield KEEP_ALIVE
+            quiet_until = time.monotonic() + idle
 
 
 class _Cursor:
@@ -103,19 +136,20 @@ class _Cursor:
 
 
 def paced_together(
-    handles: Sequence[RequestHandle], record_lag: RecordLag, idle: float = NEVER
-) -> Iterator[list[tuple[int, int]]]:
-    """Yields waves of (choice, token position), in the order of their deadlines, as they fall due.
+    handles: Sequence[RequestHandle], render: Render, record_lag: RecordLag, idle: float = NEVER
+) -> Iterator[Step]:
+    """The steps of several sequences, whose tokens are rendered in the order in which they fall due.
 
-    Whenever nothing came for `idle` seconds, it yields an empty wave.
+    Whenever nothing came for `idle` seconds, there is a sign of life.
     """
-    if idle < NEVER:
-        yield from ([] for _ in _idle_while_queued(handles[0], idle))
+    yield from _while_queued(handles[0], idle)
+    quiet_until = time.monotonic() + idle
     cursors = [_Cursor(choice, handle) for choice, handle in enumerate(handles)]
     while cursors:
         started = [cursor for cursor in cursors if cursor.timing is not None or not cursor.handle.waiting]
         if not started:
-            # All wait in the queue: block until the first leaves it.
+            # All wait in the queue: the first to leave it is waited for.
+            yield None
             started = cursors[:1]
         live = [cursor for cursor in started if cursor.advance()]
         for cursor in started:
@@ -123,31 +157,34 @@ def paced_together(
                 cursors.remove(cursor)
         if not live:
             continue
+        now = time.monotonic()
         earliest = min(live, key=lambda cursor: cursor.due)
-        pending = len(live) < len(cursors)
-        due = min(earliest.due, time.monotonic() + (POLL_SECONDS if pending else idle))
-        planned = earliest.due
-        now = sleep_until(due, earliest.handle)
+        # Those that still wait in the queue do not tell when they leave it.
+        look = now + (MAX_SLEEP_SECONDS if len(live) == len(cursors) else POLL_SECONDS)
+        yield max(now, min(earliest.due, look, quiet_until))
         if earliest.handle.aborted:
             return
-        wave = _take_due(live, now)
-        if wave:
-            record_lag(now - planned)
-        if wave or not pending:
-            yield wave
+        now = time.monotonic()
+        if wave := _take_due(live, now):
+            record_lag(now - wave[0][0])
+            yield b"".join([render(choice, position, position + 1) for _, position, choice in wave])
+            quiet_until = time.monotonic() + idle
+        elif now >= quiet_until:
+            yield KEEP_ALIVE
+            quiet_until = time.monotonic() + idle
 
 
-def _take_due(cursors: list[_Cursor], now: float) -> list[tuple[int, int]]:
+def _take_due(cursors: list[_Cursor], now: float) -> list[tuple[float, int, int]]:
+    """(due, position, choice) of the tokens that are due, in the order in which an engine's steps would give them."""
     wave: list[tuple[float, int, int]] = []
     for cursor in cursors:
         timing = cursor.timing
         while timing is not None and cursor.taken < timing.count and cursor.due <= now + 1e-6:
-            wave.append((cursor.due, cursor.choice, cursor.sent))
+            wave.append((cursor.due, cursor.sent, cursor.choice))
             cursor.taken += 1
             cursor.sent += 1
-    # As an engine step would give them: of tokens due together, the first of every choice comes first.
-    wave.sort(key=lambda item: (item[0], item[2], item[1]))
-    return [(choice, position) for _, choice, position in wave]
+    wave.sort()
+    return wave
 
 
 def wait_for_all(handles: Sequence[RequestHandle], record_lag: RecordLag) -> bool:
@@ -156,7 +193,10 @@ def wait_for_all(handles: Sequence[RequestHandle], record_lag: RecordLag) -> boo
         while (timing := handle.next_timing()) is not None:
             due = timing.due + (timing.count - 1) * timing.interval
             now = time.monotonic()
-            record_lag((now if now >= due else sleep_until(due, handle)) - due)
+            while now < due and not handle.aborted:
+                time.sleep(min(due - now, MAX_SLEEP_SECONDS))
+                now = time.monotonic()
+            record_lag(now - due)
             if handle.aborted:
                 return False
         if handle.aborted:

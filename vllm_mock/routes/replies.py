@@ -1,6 +1,6 @@
 """Flask responses with exactly the headers that vLLM sends."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -63,6 +63,6 @@ def text_reply(text: str | bytes, content_type: str, status: int = 200) -> Respo
     return Response(text, _STATUS_LINES[status], content_type=content_type)
 
 
-def stream_reply(chunks: Iterator[bytes]) -> Response:
+def stream_reply(chunks: Iterable[bytes]) -> Response:
     """A stream of server-sent events."""
     return Reply(chunks, 200, EVENT_STREAM)

@@ -1,14 +1,84 @@
 """gunicorn's gevent worker with less work per request. The one module that imports gevent."""
 
+import time
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import events
+from gevent.hub import Waiter
 from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
 from vllm_mock.serving.lean_response import LeanResponse
+from vllm_mock.serving.pump import Flow, Pump
+
+if TYPE_CHECKING:
+    from vllm_mock.routes.pacing import Step
+
+NEVER = float("inf")
+
+
+class Pumping:
+    """Runs a pump whenever one of its flows is due, in a greenlet that one timer wakes."""
+
+    def __init__(self) -> None:
+        self._hub = gevent.get_hub()
+        self._pump = Pump()
+        self._timer: Any = None
+        # When the timer fires, in monotonic seconds; meaningless while the pump runs.
+        self._wakes_at = NEVER
+        self._runs = True
+        self._greenlet = gevent.spawn(self._run)
+
+    def follow(self, steps: "Iterator[Step]", response: LeanResponse) -> None:
+        """Take a stream to its end; what is then unsent leaves with `response.close()`."""
+        waiter: Any = Waiter(self._hub)
+        flow = Flow(steps, response, lambda: self._hub.loop.run_callback(waiter.switch, None))
+        try:
+            while (resume_at := _catch_up(steps, response)) is not None:
+                self._add(flow, resume_at)
+                waiter.get()
+                waiter.clear()
+                if flow.error is not None:
+                    raise flow.error
+        finally:
+            flow.drop()
+
+    def _add(self, flow: Flow, resume_at: float) -> None:
+        self._pump.add(flow, resume_at)
+        if not self._runs and resume_at < self._wakes_at:
+            self._set_timer(resume_at)
+
+    def _set_timer(self, wakes_at: float) -> None:
+        if self._timer is not None:
+            self._timer.close()
+        self._wakes_at = wakes_at
+        self._timer = self._hub.loop.timer(max(0.0, wakes_at - time.monotonic()))
+        self._timer.start(self._greenlet.switch, update=True)
+
+    def _run(self) -> None:
+        while True:
+            wakes_at = self._pump.run()
+            self._runs = False
+            if wakes_at is None:
+                self._wakes_at = NEVER
+            else:
+                self._set_timer(wakes_at)
+            self._hub.switch()
+            self._runs = True
+
+
+def _catch_up(steps: "Iterator[Step]", response: LeanResponse) -> float | None:
+    """Sends all up to the next wait, even if it takes long; when that ends, or None at the end of the stream."""
+    for step in steps:
+        if isinstance(step, bytes):
+            response.unsent += response.frame(step)
+        elif step is not None:
+            response.send(b"")
+            return step
+    return None
 
 
 class Worker(GeventWorker):
@@ -20,6 +90,10 @@ class Worker(GeventWorker):
         self._plain = not self.cfg.is_ssl
         self._logs_access = self.log.access_log_enabled
         super().init_process()
+
+    def run(self) -> None:
+        self._pumping = Pumping()
+        super().run()
 
     def _try_h2c_upgrade(self, *_: Any) -> bool:
         return False
@@ -59,8 +133,12 @@ class Worker(GeventWorker):
     def _answer(self, environ: dict[str, Any], response: LeanResponse) -> None:
         body = self.wsgi(environ, response.start_response)
         try:
-            for data in body:
-                response.write(data)
+            steps = getattr(body, "steps", None)
+            if steps is not None:
+                self._pumping.follow(steps, response)
+            else:
+                for data in body:
+                    response.write(data)
             response.close()
         finally:
             close = getattr(body, "close", None)

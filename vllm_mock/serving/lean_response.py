@@ -41,10 +41,11 @@ def send_all(sock: Any, data: bytes) -> None:
 class LeanResponse(wsgi.Response):
     """The answer to one request over a plain socket, from an application whose header names are right.
 
-    The head waits for the first bytes of the body, and the end of a chunked body for the last ones.
+    The head waits for the first bytes of the body. `unsent` holds bytes that go out before any others.
     """
 
     status: str | None
+    unsent = b""
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         if self.status is not None:
@@ -90,12 +91,13 @@ class LeanResponse(wsgi.Response):
         return data if self.headers_sent else self.head() + data
 
     def write(self, data: bytes) -> None:
-        if framed := self.frame(data):
+        self.send(self.frame(data))
+
+    def send(self, framed: bytes) -> None:
+        """Send bytes as they are, behind those that are still unsent; blocks until the client takes them."""
+        framed, self.unsent = self.unsent + framed, b""
+        if framed:
             send_all(self.sock, framed)
 
     def close(self) -> None:
-        end = self.frame(b"")
-        if self.chunked:
-            end += b"0\r\n\r\n"
-        if end:
-            send_all(self.sock, end)
+        self.send(self.frame(b"") + (b"0\r\n\r\n" if self.chunked else b""))

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-INTERVAL_SECONDS = 0.1
+INTERVAL_SECONDS = 0.2
 _PEEK = _socket.MSG_PEEK | getattr(_socket, "MSG_DONTWAIT", 0)
 
 
 class ConnectionWatcher:
-    """Peeks every 0.1 s at the sockets of requests in flight and calls back for those that ended.
+    """Peeks every 0.2 s at the sockets of requests in flight and calls back for those that ended.
 
     One daemon thread serves all; it starts with the first request, hence after a worker's fork, and rests
     while there is nothing to watch. Peeking leaves a pipelined request in the socket's buffer.

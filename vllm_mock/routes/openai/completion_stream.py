@@ -26,9 +26,14 @@ class CompletionStream:
         self._chunks = CompletionChunks(stream)
         self._plain = options.plain and not stream.continuous_usage and not any(e.active for e in echoes)
         self._parts = [self._chunks.plain_parts(index) for index in range(len(runs))]
+        self._texts = [run.plan.deltas if self._plain else () for run in runs]
 
     def render(self, choice: int, start: int, end: int) -> bytes:
         """The chunks of the tokens start..end-1 of a choice."""
+        if end - start == 1 and end < len(texts := self._texts[choice]):
+            # Nearly all calls are this one.
+            before, after = self._parts[choice]
+            return to_bytes(f"{before}{quote(texts[start])}{after}")
         plan = self._runs[choice].plan
         last = len(plan.token_ids) - 1
         if self._plain:

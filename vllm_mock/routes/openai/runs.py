@@ -9,8 +9,7 @@ from vllm_mock.engine import EngineRequest, NeverFits, QueueFull, RequestHandle
 from vllm_mock.generation import ChoicePlan, SamplingSpec
 from vllm_mock.output import OutputParsing, ParsedOutput, parse_output
 from vllm_mock.protocol.errors import ApiError
-from vllm_mock.protocol.sse import KEEP_ALIVE
-from vllm_mock.routes.pacing import NEVER, paced, paced_together, wait_for_all
+from vllm_mock.routes.pacing import NEVER, PacedBody, Render, Step, paced, paced_together, wait_for_all
 
 if TYPE_CHECKING:
     from vllm_mock.protocol.stages import CheckedPrompt
@@ -99,17 +98,22 @@ def collect(services: "Services", runs: Sequence[Run], connection: Any) -> None:
 
 
 def stream(
-    services: "Services",
-    runs: Sequence[Run],
-    render: Callable[[int, int, int], bytes],
-    render_end: Callable[[], bytes],
-    connection: Any,
-) -> Iterator[bytes]:
+    services: "Services", runs: Sequence[Run], render: Render, render_end: Callable[[], bytes], connection: Any
+) -> PacedBody:
     """The chunks of a stream as their tokens fall due.
 
     `render(choice, start, end)` gives the chunks of these token positions of a choice.
     """
-    handles = [run.handle for run in runs]
+    return PacedBody(_steps(services, [run.handle for run in runs], render, render_end, connection))
+
+
+def _steps(
+    services: "Services",
+    handles: Sequence[RequestHandle],
+    render: Render,
+    render_end: Callable[[], bytes],
+    connection: Any,
+) -> Iterator[Step]:
     key = services.watcher.add(connection, lambda: _abort(handles))
     services.generating += 1
     complete = False
@@ -119,12 +123,11 @@ def stream(
         record_lag = services.metrics.record_lag
         idle = services.settings.sse_keep_alive_interval or NEVER
         if len(handles) == 1:
-            for first, end in paced(handles[0], record_lag, idle):
-                yield render(0, first, end) if first < end else KEEP_ALIVE
+            yield from paced(handles[0], render, record_lag, idle)
         else:
-            for wave in paced_together(handles, record_lag, idle):
-                chunks = [render(choice, position, position + 1) for choice, position in wave]
-                yield b"".join(chunks) if chunks else KEEP_ALIVE
+            yield from paced_together(handles, render, record_lag, idle)
+        # What follows takes the engine's lock.
+        yield None
         complete = not any(handle.aborted for handle in handles)
         if not complete:
             # The client must see a broken stream, not one that ended well.

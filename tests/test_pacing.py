@@ -1,0 +1,130 @@
+"""The steps of streams: when they ask to go on, and what they render then."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from vllm_mock.engine import TokenTiming
+from vllm_mock.protocol.sse import KEEP_ALIVE
+from vllm_mock.routes import pacing
+from vllm_mock.routes.pacing import MAX_SLEEP_SECONDS, MAX_TOGETHER, PacedBody, Step, paced, paced_together
+
+
+class Handle:
+    """A request whose timings are known."""
+
+    def __init__(self, *timings: TokenTiming) -> None:
+        self.timings = list(timings)
+        self.waiting = False
+        self.aborted = False
+
+    def next_timing(self) -> TokenTiming | None:
+        self.waiting = False
+        return self.timings.pop(0) if self.timings else None
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> "Clock":
+    return Clock(monkeypatch)
+
+
+class Clock:
+    """Time stands still until a step is waited for, and `late` seconds longer."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        self.late = 0.0
+        monkeypatch.setattr(pacing.time, "monotonic", lambda: self.now)
+
+    def follow(self, steps: Iterator[Step]) -> list[tuple[float, bytes]]:
+        """When each piece of bytes came."""
+        pieces = []
+        for step in steps:
+            if isinstance(step, bytes):
+                pieces.append((round(self.now, 6), step))
+            elif step is not None:
+                self.now = max(self.now, step) + self.late
+        return pieces
+
+
+def render(choice: int, start: int, end: int) -> bytes:
+    return f"{choice}:{start}-{end};".encode()
+
+
+def test_each_token_at_its_time(clock: Clock) -> None:
+    lags: list[float] = []
+    steps = paced(Handle(TokenTiming(100.1, 3, 0.02)), render, lags.append)
+    assert clock.follow(steps) == [(100.1, b"0:0-1;"), (100.12, b"0:1-2;"), (100.14, b"0:2-3;")]
+    assert lags == pytest.approx([0, 0, 0])
+
+
+def test_a_late_stream_catches_up_and_returns_to_its_schedule(clock: Clock) -> None:
+    clock.late = 0.05
+    lags: list[float] = []
+    steps = paced(Handle(TokenTiming(100.0, 6, 0.02)), render, lags.append)
+    assert [piece for _, piece in clock.follow(steps)] == [b"0:0-3;", b"0:3-6;"]
+    assert lags == pytest.approx([0.05, 0.05])
+
+
+def test_a_stream_without_latency_lets_others_in(clock: Clock) -> None:
+    steps = list(paced(Handle(TokenTiming(100.0, 2 * MAX_TOGETHER + 1, 0.0)), render, lambda lag: None))
+    pieces = [step for step in steps if isinstance(step, bytes)]
+    assert len(pieces) == 3
+    # Before each of them it gives way.
+    assert [isinstance(step, float) for step in steps] == [True, False] * 3
+
+
+def test_a_long_wait_looks_for_an_abort(clock: Clock) -> None:
+    handle = Handle(TokenTiming(200.0, 1, 0.0))
+    steps = paced(handle, render, lambda lag: None)
+    assert next(steps) == pytest.approx(clock.now + MAX_SLEEP_SECONDS)
+    handle.aborted = True
+    assert list(steps) == []
+
+
+def test_signs_of_life(clock: Clock) -> None:
+    steps = paced(Handle(TokenTiming(102.5, 2, 1.5)), render, lambda lag: None, idle=1.0)
+    times = [(101.0, KEEP_ALIVE), (102.0, KEEP_ALIVE), (102.5, b"0:0-1;"), (103.5, KEEP_ALIVE), (104.0, b"0:1-2;")]
+    assert clock.follow(steps) == times
+
+
+def test_who_is_queued_may_block(clock: Clock) -> None:
+    handle = Handle(TokenTiming(100.0, 1, 0.0))
+    handle.waiting = True
+    assert next(paced(handle, render, lambda lag: None)) is None
+
+
+def test_choices_take_turns(clock: Clock) -> None:
+    handles = [Handle(TokenTiming(100.0 + 0.01 * choice, 2, 0.05)) for choice in (1, 0)]
+    steps = paced_together(handles, render, lambda lag: None)
+    assert clock.follow(steps) == [(100.0, b"1:0-1;"), (100.01, b"0:0-1;"), (100.05, b"1:1-2;"), (100.06, b"0:1-2;")]
+
+
+def test_overdue_tokens_of_choices_come_step_by_step(clock: Clock) -> None:
+    clock.late = 1.0
+    handles = [Handle(TokenTiming(100.0, 2, 0.05)) for _ in range(2)]
+    ((_, piece),) = clock.follow(paced_together(handles, render, lambda lag: None))
+    assert piece == b"0:0-1;1:0-1;0:1-2;1:1-2;"
+
+
+def test_a_server_that_knows_no_steps_gets_bytes_at_their_times(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(pacing.time, "sleep", slept.append)
+    ended = iter(["not yet"])
+
+    def steps() -> Iterator[Step]:
+        try:
+            yield b"head"
+            yield None
+            yield clock.now + 3
+            yield b"tail"
+            yield from itertools.repeat(clock.now - 1)
+        finally:
+            next(ended)
+
+    body = PacedBody(steps())
+    assert list(itertools.islice(body, 2)) == [b"head", b"tail"]
+    assert slept == [pytest.approx(3.0)]
+    body.close()
+    assert next(ended, None) is None
