@@ -6,6 +6,9 @@ SplitMix64 is used instead (Steele, Lea, Flood: Fast splittable pseudorandom num
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 MASK64 = (1 << 64) - 1
 GOLDEN_GAMMA = 0x9E3779B97F4A7C15
@@ -46,6 +49,23 @@ class Draws:
     def below(self, limit: int) -> int:
         """Return an integer in [0, limit), for a limit far below 2**64."""
         return self.bits() % limit
+
+    def between(self, low: int, high: int) -> int:
+        """Return an integer in [low, high], however large."""
+        span = high - low + 1
+        drawn = self.bits()
+        while span >> 64:
+            drawn = drawn << 64 | self.bits()
+            span >>= 64
+        return low + drawn % (high - low + 1)
+
+    def pick(self, items: Sequence[Item]) -> Item:
+        """Return one of the items."""
+        return items[self.bits() % len(items)]
+
+    def chance(self, percent: int) -> bool:
+        """Return True in `percent` of 100 cases."""
+        return self.bits() % 100 < percent
 
     def normal(self, mean: float, std_dev: float) -> float:
         """Return a draw from a normal distribution (Box-Muller transform)."""

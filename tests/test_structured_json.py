@@ -1,0 +1,72 @@
+"""JSON texts for schemas: valid, within the length where that is possible, sensible to read."""
+
+import json
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.validators import validator_for
+from structured_schemas import LIST, SCHEMAS, TREE
+
+from vllm_mock.generation.draws import Draws
+from vllm_mock.generation.structured import json_text
+from vllm_mock.generation.structured.json_text import JsonSource
+
+PERSON = SCHEMAS["person"]
+# Its "time" lacks the offset that RFC 3339 asks for.
+FORMATS = FormatChecker(set(FormatChecker.checkers) - {"time"})
+
+
+def valid(schema: Any, value: Any) -> bool:
+    checked = validator_for(schema, default=Draft202012Validator)
+    return checked(schema, format_checker=FORMATS).is_valid(value)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
+def test_every_text_is_valid(schema: Any) -> None:
+    source = JsonSource(schema)
+    for key in range(12):
+        for most in (1200, 60, 0):
+            text = source.text(Draws(key * 7919 + most), most)
+            assert valid(schema, json.loads(text)), text
+
+
+@pytest.mark.parametrize("schema", [PERSON, TREE, LIST, SCHEMAS["200 properties"], SCHEMAS["deep anyOf"]])
+def test_texts_keep_to_a_length_that_is_possible(schema: Any) -> None:
+    source = JsonSource(schema)
+    lengths = [source.shortest + more for more in (0, 10, 40, 150, 600)]
+    for key, most in enumerate(lengths):
+        assert len(source.text(Draws(key), most)) <= most
+    assert max(len(source.text(Draws(key), lengths[-1])) for key in range(9)) > source.shortest + 20
+
+
+def test_the_same_draws_give_the_same_text_and_others_another() -> None:
+    assert json_text(PERSON, Draws(1)) == json_text(PERSON, Draws(1))
+    assert len({json_text(PERSON, Draws(key)) for key in range(20)}) > 15
+
+
+def test_optional_properties_are_mostly_there() -> None:
+    values = [json.loads(json_text(PERSON, Draws(key))) for key in range(100)]
+    assert 70 < sum("email" in value for value in values) < 100
+    assert all(list(value) == [name for name in PERSON["properties"] if name in value] for value in values)
+
+
+def test_values_suit_the_names_of_properties() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "year": {"type": "integer"}},
+        "required": ["city", "year"],
+    }
+    value = json.loads(json_text(schema, Draws(3)))
+    assert value["city"].istitle()
+    assert 1990 <= value["year"] <= 2026
+
+
+def test_a_schema_that_nothing_satisfies_gives_some_json() -> None:
+    for schema in (
+        False,
+        {"enum": []},
+        {"type": "string", "not": {}},
+        {"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#"}}},
+    ):
+        json.loads(json_text(schema, Draws(1)))

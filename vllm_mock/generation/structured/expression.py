@@ -1,0 +1,255 @@
+"""Expressions that texts are written from: what regular expressions and grammars come down to.
+
+Each knows the lengths of the texts it stands for, in characters, so that a text can be held between two bounds.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from vllm_mock.generation.draws import Draws
+
+from .characters import Characters
+from .words import SENTENCES
+
+INFINITE = math.inf
+# Nested rules beyond this depth take their shortest form.
+_MAX_DEPTH = 40
+# How much longer than necessary a run of one kind of character becomes.
+_USUAL_RUN = 12
+
+
+class Pen:
+    """Writes one text."""
+
+    def __init__(self, draws: Draws) -> None:
+        self.draws = draws
+        self.parts: list[str] = []
+        self.groups: dict[int, str] = {}
+        self.depth = 0
+
+    def put(self, text: str) -> int:
+        """Add to the text; returns the number of characters."""
+        self.parts.append(text)
+        return len(text)
+
+    @property
+    def text(self) -> str:
+        """What has been written."""
+        return "".join(self.parts)
+
+
+class Expression:
+    """Stands for a set of texts.
+
+    `shortest` and `longest` are their lengths in characters, `height` the depth of the derivation of a shortest one
+    (infinite while not known): following lower heights always ends.
+    """
+
+    shortest: float = INFINITE
+    longest: float = 0
+    height: float = INFINITE
+
+    def measure(self) -> None:
+        """Compute the lengths from those of the parts."""
+
+    def write(self, pen: Pen, least: float, most: float) -> int:
+        """Write one of the texts, if possible of `least` to `most` characters; returns its length."""
+        raise NotImplementedError
+
+
+class Literal(Expression):
+    """One text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.shortest = self.longest = len(text)
+        self.height = 0
+
+    def write(self, pen: Pen, least: float, most: float) -> int:
+        return pen.put(self.text)
+
+
+class OneOf(Expression):
+    """One character of a set."""
+
+    shortest: float = 1
+    longest = 1
+    height = 0
+
+    def __init__(self, characters: Characters) -> None:
+        self.characters = characters
+        if not characters:
+            self.shortest = INFINITE
+
+    def write(self, pen: Pen, least: float, most: float) -> int:
+        return pen.put(self.characters.draw(pen.draws))
+
+
+class Chain(Expression):
+    """One after the other."""
+
+    def __init__(self, parts: Sequence[Expression]) -> None:
+        self.parts = parts
+        self.measure()
+
+    def measure(self) -> None:
+        shortest = longest = 0.0
+        self._after: list[tuple[float, float]] = []
+        for part in reversed(self.parts):
+            self._after.append((shortest, longest))
+            shortest += part.shortest
+            longest += part.longest
+        self._after.reverse()
+        self.shortest, self.longest = shortest, longest
+        self.height = 1 + max((part.height for part in self.parts), default=0)
+
+    def write(self, pen: Pen, least: float, most: float) -> int:
+        written = 0
+        for part, (shortest, longest) in zip(self.parts, self._after, strict=True):
+            written += part.write(pen, least - written - longest, most - written - shortest)
+        return written
+
+
+class Choice(Expression):
+    """One of several."""
+
+    def __init__(self, options: Sequence[Expression]) -> None:
+        self.options = options
+        self.measure()
+
+    def measure(self) -> None:
+        best = min(self.options, key=_cost, default=Expression())
+        self.shortest, self.height = best.shortest, best.height + 1
+        self.longest = max((option.longest for option in self.options), default=0)
+
+    def write(self, pen: Pen, least: float, most: float) -> int:
+        fitting = [option for option in self.options if option.shortest <= most and option.longest >= least]
+        deep = pen.depth > _MAX_DEPTH or pen.draws.chance(2 * pen.depth)
+        if not fitting or (deep and least <= 0):
+            return min(self.options, key=_cost).write(pen, least, most)
+        finite = [option for option in fitting if option.height != INFINITE]
+        return pen.draws.pick(finite or fitting).write(pen, least, most)
+
+
+class Repeat(Expression):
+    """`low` to `high` times the same; no end if `high` is None."""
+
+    def __init__(self, item: Expression, low: int, high: int | None) -> None:
+        self.item = item
+        self.low = low
+        self.high = INFINITE if high is None else high
+        self.measure()
+
+    def measure(self) -> None:
+        self.shortest = self.low * self.item.shortest if self.low else 0
+        self.longest = self.high * self.item.longest if self.high and self.item.longest else 0
+        self.height = 1 + self.item.height if self.low else 0
+
+    def write(self, pen: Pen, least: float, most: float) -> int:
+        if isinstance(self.item, OneOf):
+            return self._write_run(pen, self.item.characters, least, most)
+        written = count = 0
+        while count < self.high:
+            needed = max(0, self.low - count - 1)
+            if count >= self.low and written >= least and not self._goes_on(pen, most - written):
+                break
+            later = self.item.longest and (self.high - count - 1) * self.item.longest
+            reserve = needed * self.item.shortest if needed else 0
+            added = self.item.write(pen, least - written - later, most - written - reserve)
+            written += added
+            count += 1
+            if not added and count >= self.low:
+                break
+        return written
+
+    def _goes_on(self, pen: Pen, most: float) -> bool:
+        return self.item.shortest <= most and pen.depth <= _MAX_DEPTH and pen.draws.chance(60)
+
+    def _write_run(self, pen: Pen, characters: Characters, least: float, most: float) -> int:
+        low = min(max(self.low, least), self.high)
+        high = max(low, min(self.high, most, low + _USUAL_RUN))
+        count = pen.draws.between(int(low), int(high)) if characters else 0
+        run = _words(characters, count, pen.draws) if count > 1 else None
+        if run is not None:
+            return pen.put(run)
+        return pen.put("".join(characters.draw(pen.draws) for _ in range(count)))
+
+
+class Group(Expression):
+    """A part that may be repeated later."""
+
+    def __init__(self, number: int, inner: Expression) -> None:
+        self.number = number
+        self.inner = inner
+        self.measure()
+
+    def measure(self) -> None:
+        self.shortest, self.longest, self.height = self.inner.shortest, self.inner.longest, self.inner.height
+
+    def write(self, pen: Pen, least: float, most: float) -> int:
+        start = len(pen.parts)
+        written = self.inner.write(pen, least, most)
+        pen.groups[self.number] = "".join(pen.parts[start:])
+        return written
+
+
+class Again(Expression):
+    """What a group has written before."""
+
+    shortest = height = 0
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def write(self, pen: Pen, least: float, most: float) -> int:
+        return pen.put(pen.groups.get(self.number, ""))
+
+
+class Rule(Expression):
+    """A part of a grammar with a name, which may contain itself; `inner` is set when it is known."""
+
+    longest = INFINITE
+    inner: Expression | None = None
+
+    def measure(self) -> None:
+        if self.inner is not None:
+            self.inner.measure()
+            self.shortest, self.height = self.inner.shortest, self.inner.height + 1
+
+    def write(self, pen: Pen, least: float, most: float) -> int:
+        if self.inner is None:
+            return 0
+        pen.depth += 1
+        written = self.inner.write(pen, least, most)
+        pen.depth -= 1
+        return written
+
+
+class Written(Expression):
+    """A text that something else writes: `write_text(draws, least, most)`."""
+
+    height = 0
+
+    def __init__(self, shortest: float, longest: float, write_text: Callable[[Draws, float, float], str]) -> None:
+        self.shortest = shortest
+        self.longest = longest
+        self._write_text = write_text
+
+    def write(self, pen: Pen, least: float, most: float) -> int:
+        return pen.put(self._write_text(pen.draws, least, most))
+
+
+def _cost(expression: Expression) -> tuple[float, float]:
+    return expression.shortest, expression.height
+
+
+def _words(characters: Characters, count: int, draws: Draws) -> str | None:
+    """A run of `count` characters that reads like words, None if the set has not all letters."""
+    if not characters.has_letters:
+        return None
+    text = ""
+    while len(text) < count:
+        text += draws.pick(SENTENCES).lower().removesuffix(".") + " "
+    if " " not in characters:
+        text = text.replace(" ", "") + text.replace(" ", "")
+    return text[:count].rstrip().ljust(count, "e")
