@@ -254,6 +254,25 @@ def tokenize_errors(target: Target) -> None:
 # ---- Errors -----------------------------------------------------------------------------------------------
 
 
+@check("POST /v1/load_lora_adapter: the adapter is a model until it is unloaded")
+def lora_adapter(target: Target) -> str:
+    name = f"adapter-{os.getpid()}"
+    loaded = target.call("POST", "/v1/load_lora_adapter", json={"lora_name": name, "lora_path": f"/adapters/{name}"})
+    if loaded.status_code in (404, 405):
+        return "not offered here (vLLM needs VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and a real adapter)"
+    equal(loaded.status_code, 200, "status of loading")
+    cards = {card["id"]: card for card in good(target.call("GET", "/v1/models"))["data"]}
+    expect(name in cards, "the adapter is not among the models")
+    equal(cards[name]["root"], f"/adapters/{name}", "root of the adapter")
+    body = {"model": name, "prompt": "Hello", "max_tokens": 1}
+    equal(good(target.call("POST", "/v1/completions", json=body))["model"], name, "model of an answer")
+    again = target.call("POST", "/v1/load_lora_adapter", json={"lora_name": name, "lora_path": "/adapters/x"})
+    check_error(again, 400, "InvalidUserInput")
+    equal(target.call("POST", "/v1/unload_lora_adapter", json={"lora_name": name}).status_code, 200, "unloading")
+    check_error(target.call("POST", "/v1/unload_lora_adapter", json={"lora_name": name}), 404, "NotFoundError")
+    return name
+
+
 @check("errors: an unknown route is 404 in JSON")
 def unknown_route(target: Target) -> None:
     for path in ("/no-such-route", "/v1/no-such-route"):

@@ -14,6 +14,7 @@ from server import INSTANT, TINY, ServerPool
 
 AIBRIX_401 = "AIBrix's 401 is an OpenAI error object with the code invalid_api_key"
 AIBRIX_ROUTES = "AIBrix's LoRA and sleep routes are always on"
+AIBRIX_PATHS = "AIBrix's paths of missing adapters contain nonexistent or /invalid/"
 NO_MARKERS = "the recording's engine fails on the marker ERRFIN in a prompt; ours fails on no text"
 
 DIFFERENT: dict[str, str] = {
@@ -21,6 +22,7 @@ DIFFERENT: dict[str, str] = {
     "s2_badauth": AIBRIX_401,
     "s2_badpath_noauth": AIBRIX_401,
     "lora_disabled": AIBRIX_ROUTES,
+    "s2_lload_nf": AIBRIX_PATHS,
     "sleep_disabled": AIBRIX_ROUTES,
     "e_errfin": NO_MARKERS,
     "e_errfin_stream": NO_MARKERS,
@@ -35,16 +37,28 @@ DEFAULT = ("/models/tiny", *TINY, *INSTANT)
 SECOND = (
     *("/models/tiny", "--tokenizer", TINY[1], "--served-model-name", "tiny", "--max-model-len", "512", *INSTANT),
     *("--enable-request-id-headers", "--enable-server-load-tracking", "--enable-prompt-tokens-details"),
+    *("--enable-lora", "--max-loras", "2", "--lora-modules", "adA=/models/loraA"),
+    *('{"name": "adB", "path": "/models/loraB", "base_model_name": "tiny"}',),
     # Recorded at servers of their own; these two change no other answer.
     *("--root-path", "/proxy", "--max-num-queued-reqs", "4"),
 )
 EMBEDDING = ("--tokenizer", TINY[1], "--served-model-name", "emb", "--max-model-len", "64", *INSTANT)
+
+GUARDED = ("--api-key", "k1", "k2")
 
 FLAGS_OF_ONE: dict[str, tuple[str, ...]] = {
     # Repeats the user's message, so that the stop string is met.
     "chat_stop": (*DEFAULT, "--mode", "echo"),
     # One token and the end of sequence, as "SAY[A]YAS".
     "cmpl_multi": (*DEFAULT, "--output-tokens-mean", "2", "--output-tokens-std-dev", "0"),
+    # Recorded when adC had been loaded.
+    "s2_lload_inplace": (*SECOND, *SHORT, *GUARDED, "--lora-modules", "adC=/adapters/c"),
+    "s2_lload_dup": (*SECOND, *SHORT, *GUARDED, "--lora-modules", "adC=/adapters/c"),
+    "s2_lunload_ok": (*SECOND, *SHORT, *GUARDED, "--lora-modules", "adC=/adapters/c"),
+    # No other answer must see what this one loads.
+    "s2_lload_ok": (*SECOND, *SHORT, *GUARDED, "--max-cpu-loras", "4"),
+    # Recorded without the second adapter.
+    "s2_rootpath": (*SECOND, *SHORT, "--lora-modules", "adA=/models/loraA"),
     "s2_force_usage": (*SECOND, *SHORT, "--enable-force-include-usage"),
 }
 
@@ -54,7 +68,7 @@ def flags(capture: Capture) -> tuple[str, ...]:
     if capture.name in FLAGS_OF_ONE:
         return FLAGS_OF_ONE[capture.name]
     if "Authorization" in capture.headers:
-        return (*SECOND, *SHORT, "--api-key", "k1", "k2")
+        return (*SECOND, *SHORT, *GUARDED)
     if capture.name.startswith("s3_"):
         return EMBEDDING
     return (*SECOND, *SHORT) if capture.name.startswith("s2_") else (*DEFAULT, *SHORT)
@@ -69,11 +83,6 @@ def without_reasoning(document: Any) -> None:
     document["usage"]["completion_tokens_details"] = None
 
 
-def without_loras(document: Any) -> None:
-    """Recorded with --lora-modules."""
-    document["data"] = [card for card in document["data"] if card["parent"] is None]
-
-
 def without_transfer(document: Any) -> None:
     """The recording's engine said that it sent the KV cache to another one."""
     document["kv_transfer_params"] = None
@@ -86,8 +95,7 @@ ADAPTATIONS: dict[str, tuple[Callable[[Any], None], ...]] = {
     "s2_bestof": (without_transfer,),
     "s2_dprank_bad": (without_transfer,),
     "s2_emptymodel": (without_transfer,),
-    "s2_models": (without_loras,),
-    "s2_rootpath": (without_loras,),
+    "s2_lora_chat": (without_transfer,),
 }
 
 

@@ -8,6 +8,7 @@ from vllm_mock.engine import FixedEngine
 from vllm_mock.generation import Generator
 from vllm_mock.kv_events.service import KVEventService, block_hasher, open_service
 from vllm_mock.lifecycle import Lifecycle
+from vllm_mock.lora import LoRAAdapters
 from vllm_mock.metrics import HttpMetrics, Metrics
 from vllm_mock.metrics.deployment_watch import DeploymentWatch, in_cluster
 from vllm_mock.metrics.family_types import family_types
@@ -56,7 +57,8 @@ def build_services(settings: Settings) -> Services:
     store, peers = shared_store(), Peers(rank, ranks)
     metrics = Metrics(settings, rank, ranks)
     engine = FixedEngine(settings, metrics, hasher=block_hasher(settings))
-    metrics.attach(engine)
+    adapters = LoRAAdapters(settings, store)
+    metrics.attach(engine, lambda: bool(adapters.all()))
     overrides = _overrides(settings, metrics, store)
     replicas = ReplicaCount(store, settings.default_replicas)
     return Services(
@@ -71,12 +73,7 @@ def build_services(settings: Settings) -> Services:
         replicas=replicas,
         peers=peers,
         store=store,
-        models=ModelRegistry(
-            settings.served_model_name,
-            settings.model,
-            settings.max_model_len,
-            settings.skip_model_name_validation,
-        ),
+        models=ModelRegistry(settings, adapters),
         limits=request_limits(settings, tokenizer),
         lifecycle=Lifecycle(),
         watcher=ConnectionWatcher(),

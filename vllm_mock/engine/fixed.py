@@ -61,6 +61,18 @@ class FixedEngine:
         return len(self._scheduler.waiting)
 
     @property
+    def deferred(self) -> int:
+        """Of the waiting requests, those whose LoRA adapter has no slot."""
+        self.advance()
+        return self._scheduler.deferred
+
+    def adapters(self) -> tuple[list[str], list[str]]:
+        """Names of the LoRA adapters with running requests, and of those with waiting ones."""
+        with self._lock:
+            self._advance(self._clock())
+            return list(self._scheduler.running_adapters), self._scheduler.waiting.adapters()
+
+    @property
     def kv_cache_usage(self) -> float:
         """The share of KV blocks in use, 0..1."""
         self.advance()

@@ -7,13 +7,16 @@ from vllm_mock.engine.handle import ABORTED, FINISHED, RUNNING, RequestHandle
 from vllm_mock.engine.kv_cache import KVCache
 from vllm_mock.engine.kv_events import KVEventLog
 from vllm_mock.engine.queue_limits import TOO_MANY_REQUESTS, QueueLimits
-from vllm_mock.engine.removable_heap import RemovableHeap
 from vllm_mock.engine.request import EngineRequest, NeverFits
+from vllm_mock.engine.waiting_queue import WaitingQueue
 from vllm_mock.settings import Settings
 
 
 class Scheduler:
     """Admits requests in the order of arrival or of priority; the head of the queue blocks the rest.
+
+    As in vLLM, a request whose LoRA adapter would be one more than max_loras is passed over until an adapter's last
+    running request ends.
 
     No time passes in here and nothing locks: an engine calls it with its own lock held.
     """
@@ -26,8 +29,10 @@ class Scheduler:
             self.events = KVEventLog()
             self.kv.on_evicted = self.events.removed
         self._hash = hasher or FastBlockHasher(settings.block_size)
-        self.waiting: RemovableHeap[RequestHandle] = RemovableHeap()
+        self.waiting = WaitingQueue()
         self.running: dict[RequestHandle, None] = {}
+        self.running_adapters: dict[str, int] = {}
+        self._max_loras = settings.max_loras
         self._max_num_seqs = settings.max_num_seqs
         self._by_priority = settings.scheduling_policy == "priority"
         self._caches_prefixes = settings.enable_prefix_caching
@@ -62,17 +67,32 @@ class Scheduler:
         return []
 
     def start_or_queue(self, handle: RequestHandle) -> bool:
-        """Starts a new request if nobody waits and there is room, else queues it; whether it runs."""
-        if not self.waiting and self._start(handle):
-            return True
+        """Starts a new request if nobody waits before it and there is room, else queues it; whether it runs."""
         request = handle.request
-        self.waiting.push((request.priority, request.arrival) if self._by_priority else 0, handle)
+        if self.may_run(request.lora_name) and not self._somebody_waits() and self._start(handle):
+            return True
+        self.waiting.push((request.priority, request.arrival) if self._by_priority else (), handle)
         return False
 
     def admit(self) -> Iterator[RequestHandle]:
         """Moves requests from the queue to the running set while seats and KV blocks last."""
-        while (head := self.waiting.first()) is not None and self._start(head[1]):
-            yield self.waiting.pop()
+        while (head := self.waiting.first(self.may_run)) is not None and self._start(head):
+            self.waiting.remove(head)
+            yield head
+
+    def may_run(self, adapter: str | None) -> bool:
+        """Whether a request of this adapter finds a slot for it; the base model needs none."""
+        running = self.running_adapters
+        return adapter is None or adapter in running or len(running) < self._max_loras
+
+    @property
+    def deferred(self) -> int:
+        """Requests that wait for a slot of their adapter."""
+        return sum(self.waiting.count(name) for name in self.waiting.adapters() if not self.may_run(name))
+
+    def _somebody_waits(self) -> bool:
+        """Whether a request waits for a seat or blocks, rather than for an adapter's slot."""
+        return bool(self.waiting) and self.waiting.first(self.may_run) is not None
 
     def finish(self, handle: RequestHandle) -> None:
         """Frees the seat and blocks of a running request; its full blocks stay cached."""
@@ -115,6 +135,9 @@ class Scheduler:
         handle.num_cached_tokens = allocation.hit_blocks * self.kv.block_size
         handle.state = RUNNING
         self.running[handle] = None
+        adapter = handle.request.lora_name
+        if adapter is not None:
+            self.running_adapters[adapter] = self.running_adapters.get(adapter, 0) + 1
         if self.events is not None:
             self.events.stored(handle.request, allocation.hit_blocks, handle.block_hashes, allocation.stored)
         return True
@@ -122,6 +145,11 @@ class Scheduler:
     def _release(self, handle: RequestHandle, num_output_tokens: int) -> None:
         self.cache_output(handle, num_output_tokens)
         del self.running[handle]
+        adapter = handle.request.lora_name
+        if adapter is not None:
+            self.running_adapters[adapter] -= 1
+            if not self.running_adapters[adapter]:
+                del self.running_adapters[adapter]
         assert handle.allocation is not None
         self.kv.release(handle.allocation)
         handle.allocation = None
@@ -145,7 +173,7 @@ class Scheduler:
 
     def _startable(self, handles: Sequence[RequestHandle]) -> int:
         """How many of these requests would not wait; blocks that they share are counted for each."""
-        if self.waiting:
+        if self._somebody_waits():
             return 0
         seats, free = self._max_num_seqs - len(self.running), self.kv.free_blocks
         for number, handle in enumerate(handles[:seats]):

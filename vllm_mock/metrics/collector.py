@@ -27,6 +27,7 @@ from vllm_mock.metrics.engine_families import ENGINES, engine_labels
 from vllm_mock.metrics.engine_series import Source, bounds_by_source, engine_series
 from vllm_mock.metrics.families import HistogramSeries, Series, Shown, ValueSeries, created_series_wanted
 from vllm_mock.metrics.http import HttpMetrics
+from vllm_mock.metrics.lora_info import LoRAInfo
 from vllm_mock.metrics.page import Page, parse, to_bytes
 from vllm_mock.metrics.traffic import Traffic
 from vllm_mock.settings import Settings
@@ -44,7 +45,10 @@ class MeasuredEngine(Protocol):
     @property
     def waiting(self) -> int: ...
     @property
+    def deferred(self) -> int: ...
+    @property
     def kv_cache_usage(self) -> float: ...
+    def adapters(self) -> tuple[list[str], list[str]]: ...
     def advance(self, each_running: Callable[[RequestHandle, float], None]) -> None: ...
 
 
@@ -75,13 +79,16 @@ class Metrics:
         self._lag = WorstOf(LAG_WINDOW_SECONDS)
         self.record_lag = self._lag.record
         self.http = HttpMetrics()
+        self._lora_info = LoRAInfo(settings.max_loras)
         self._shown = self._choose_shown(rank, ranks)
         self._engine: MeasuredEngine | None = None
         self._process = _process_registry()
 
-    def attach(self, engine: MeasuredEngine) -> None:
-        """The engine whose state the gauges show."""
+    def attach(self, engine: MeasuredEngine, uses_lora: Callable[[], bool] = lambda: False) -> None:
+        """The engine whose state the gauges show, and whether there are LoRA adapters to tell of."""
         self._engine = engine
+        enabled = self._settings.enable_lora
+        self._lora_info.adapters = lambda: engine.adapters() if enabled or uses_lora() else None
         self._traffic.prompt_throughput.since = self._traffic.generation_throughput.since = engine.now
 
     def value(self, family: str, *labels: str) -> Value:
@@ -133,7 +140,9 @@ class Metrics:
             labels = engine_labels(self._settings.llm_engine, self._labels["model_name"], rank, ranks)
             return [*engine_series(self._other_engine, labels, self._source), lag]
         hidden = set() if self._settings.legacy_metrics else {family.name for family in LEGACY_FAMILIES}
-        return [series for name, series in self._series.items() if name not in hidden]
+        shown: list[Shown] = [series for name, series in self._series.items() if name not in hidden]
+        shown.insert(-1, self._lora_info)
+        return shown
 
     def _source(self, name: str) -> Source:
         """What a family of another engine shows: one of DERIVED, or the series of vLLM's family (with a label)."""
@@ -162,10 +171,11 @@ class Metrics:
         if engine is None:
             return
         engine.advance(self._traffic.progress)
-        waiting = engine.waiting
+        waiting, deferred = engine.waiting, engine.deferred
         self.value("vllm:num_requests_running").value = engine.running
         self.value("vllm:num_requests_waiting").value = waiting
-        self.value("vllm:num_requests_waiting_by_reason", "capacity").value = waiting
+        self.value("vllm:num_requests_waiting_by_reason", "capacity").value = waiting - deferred
+        self.value("vllm:num_requests_waiting_by_reason", "deferred").value = deferred
         self.value("vllm:kv_cache_usage_perc").value = engine.kv_cache_usage
         self._derive_legacy(engine.now)
 

@@ -6,6 +6,7 @@ refusals at the queue) are added up; what describes one process is told of the a
 
 from collections.abc import Mapping
 
+from vllm_mock.metrics.lora_info import merge_lora_info
 from vllm_mock.metrics.page import Page
 
 _OWN_PREFIXES = ("process_", "python_")
@@ -22,7 +23,9 @@ def merge(pages: Mapping[int, Page], own_rank: int) -> Page:
                 samples = series.setdefault(family, {})
                 for line in lines[2:]:
                     _add(samples, line)
-    return {family: [*head, *_lines(series.get(family, {}))] for family, head in merged.items()}
+    page = {family: [*head, *_lines(series.get(family, {}))] for family, head in merged.items()}
+    merge_lora_info(page, pages.values())
+    return page
 
 
 def _add(samples: dict[str, str], line: str) -> None:

@@ -63,6 +63,13 @@ def text_reply(text: str | bytes, content_type: str, status: int = 200) -> Respo
     return Response(text, _STATUS_LINES[status], content_type=content_type)
 
 
+def bare_text_reply(text: str) -> Response:
+    """A text without a content type, as vLLM answers a loaded adapter."""
+    response = text_reply(text, "text/plain")
+    del response.headers["Content-Type"]
+    return response
+
+
 def stream_reply(chunks: Iterable[bytes]) -> Response:
     """A stream of server-sent events."""
     return Reply(chunks, 200, EVENT_STREAM)

@@ -34,7 +34,6 @@ class Scheduling:
     arrival: float
     priority: int
     cache_salt: str | None
-    lora_name: str | None = None
 
 
 def start(
@@ -50,6 +49,7 @@ def start(
     """
     planned: list[tuple[CheckedPrompt, ChoicePlan]] = []
     requests: list[EngineRequest] = []
+    adapter = services.models.adapter(specs[0].model)
     for prompt, spec in zip(prompts, specs, strict=True):
         for index, plan in enumerate(services.generator.plan(spec, prompt.token_ids)):
             planned.append((prompt, plan))
@@ -61,7 +61,9 @@ def start(
                     spec.max_tokens,
                     priority=scheduling.priority,
                     cache_salt=scheduling.cache_salt,
-                    lora_name=scheduling.lora_name,
+                    lora_name=None if adapter is None else adapter.name,
+                    lora_path="" if adapter is None else adapter.path,
+                    lora_id=None if adapter is None else adapter.id,
                     arrival=scheduling.arrival,
                     finish_reason=plan.finish_reason,
                     n=spec.n,

@@ -1,0 +1,159 @@
+"""LoRA adapters over HTTP: loading and unloading, slots, metrics, several workers."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+
+import openai
+import pytest
+import requests
+from server import INSTANT, TINY, Server, ServerPool
+
+WAIT_SECONDS = 10.0
+SLOW = (*TINY, "--time-to-first-token", "50", "--inter-token-latency", "20", "--metrics-mode", "live")
+
+
+def post(server: Server, path: str, **document: object) -> requests.Response:
+    return requests.post(server.base_url + path, json=document)
+
+
+def names(server: Server) -> list[str]:
+    return [card["id"] for card in requests.get(server.base_url + "/v1/models").json()["data"]]
+
+
+def complete(server: Server, model: str, tokens: int = 1, prompt: str = "hello") -> requests.Response:
+    return post(server, "/v1/completions", model=model, prompt=prompt, max_tokens=tokens, ignore_eos=True)
+
+
+def eventually(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not check() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert check()
+
+
+def adapters_now(server: Server) -> tuple[str, str] | None:
+    """(running, waiting) of vllm:lora_requests_info."""
+    page = requests.get(server.base_url + "/metrics").text
+    found = re.findall(
+        r'lora_requests_info\{max_lora="1",running_lora_adapters="(.*)",waiting_lora_adapters="(.*)"}', page
+    )
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def waiting(server: Server, reason: str) -> float:
+    page = requests.get(server.base_url + "/metrics").text
+    return float(re.search(rf'waiting_by_reason{{.*reason="{reason}"}} (.*)', page)[1])
+
+
+def test_an_adapter_is_a_model_from_its_loading_to_its_unloading(servers: ServerPool) -> None:
+    server = servers.get(*TINY, *INSTANT, environ={"POD_NAME": "lora"})
+    client = openai.OpenAI(base_url=server.base_url + "/v1", api_key="none")
+    with pytest.raises(openai.NotFoundError):
+        client.completions.create(model="sql", prompt="a", max_tokens=1)
+    loaded = post(server, "/v1/load_lora_adapter", lora_name="sql", lora_path="s3://bucket/sql")
+    assert (loaded.status_code, loaded.text) == (200, "Success: LoRA adapter 'sql' added successfully.")
+    card = client.models.list().data[-1]
+    assert (card.id, card.root, card.parent, card.max_model_len) == ("sql", "s3://bucket/sql", "tiny", None)
+    assert client.completions.create(model="sql", prompt="a", max_tokens=1).model == "sql"
+    chat = client.chat.completions.create(model="sql", messages=[{"role": "user", "content": "a"}], max_tokens=2)
+    assert chat.model == "sql"
+    stream = client.completions.create(model="sql", prompt="a", max_tokens=2, stream=True)
+    assert {chunk.model for chunk in stream} == {"sql"}
+    assert post(server, "/tokenize", model="sql", prompt="abc").json()["count"] == 3
+    # The metrics keep the base model's name.
+    page = requests.get(server.base_url + "/metrics").text
+    assert 'model_name="sql"' not in page
+    gone = post(server, "/v1/unload_lora_adapter", lora_name="sql", lora_int_id=None)
+    assert (gone.status_code, gone.text) == (200, "Success: LoRA adapter 'sql' removed successfully.")
+    with pytest.raises(openai.NotFoundError):
+        client.completions.create(model="sql", prompt="a", max_tokens=1)
+
+
+@pytest.mark.parametrize("path", ["/models/nonexistent", "/models/invalid/x"])
+def test_a_missing_adapter(servers: ServerPool, path: str) -> None:
+    server = servers.get(*TINY, *INSTANT, environ={"POD_NAME": "lora"})
+    answer = post(server, "/v1/load_lora_adapter", lora_name="zz", lora_path=path)
+    message = f"Loading lora zz failed: No adapter found for {path}"
+    expected = {"message": message, "type": "NotFoundError", "param": None, "code": 404}
+    assert (answer.status_code, answer.json()) == (404, {"error": expected})
+    assert "zz" not in names(server)
+
+
+def test_sglangs_and_sagemakers_routes(servers: ServerPool) -> None:
+    server = servers.get(*TINY, *INSTANT, environ={"POD_NAME": "lora"})
+    assert post(server, "/load_lora_adapter", lora_name="a", lora_path="/a").status_code == 200
+    assert post(server, "/unload_lora_adapter", lora_name="a").status_code == 200
+    added = post(server, "/adapters", name="sg", src="/models/sg")
+    assert (added.status_code, added.text) == (200, "Adapter sg registered")
+    assert "sg" in names(server)
+    assert post(server, "/adapters", name="sg", src="/models/sg").json()["error"]["type"] == "InvalidUserInput"
+    refused = post(server, "/adapters", name="sg2")
+    missing = '[{"type":"missing","loc":["src"],"msg":"Field required","input":{"name":"sg2"}}]'
+    assert refused.json() == {"error": {"message": missing, "type": "Bad Request", "param": None, "code": 400}}
+    removed = requests.delete(server.base_url + "/adapters/sg")
+    assert (removed.status_code, removed.text) == (200, "Adapter sg unregistered")
+    again = requests.delete(server.base_url + "/adapters/sg")
+    assert again.json()["error"]["message"] == "The lora adapter 'sg' cannot be found."
+    assert requests.get(server.base_url + "/adapters").status_code == 405
+
+
+def test_adapters_wait_for_a_slot_and_hold_up_nobody_else(servers: ServerPool) -> None:
+    server = servers.get(*SLOW, "--enable-lora", "--lora-modules", "a=/a", "b=/b")
+    assert adapters_now(server) == ("", "")
+    done: list[str] = []
+
+    def run(model: str, tokens: int, prompt: str) -> threading.Thread:
+        def work() -> None:
+            assert complete(server, model, tokens, prompt).status_code == 200
+            done.append(prompt)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    threads = [run("a", 50, "a1")]
+    eventually(lambda: adapters_now(server) == ("a", ""))
+    threads.append(run("b", 2, "b1"))
+    eventually(lambda: adapters_now(server) == ("a", "b"))
+    assert (waiting(server, "deferred"), waiting(server, "capacity")) == (1.0, 0.0)
+    # Neither the base model nor the adapter that has the slot waits behind it.
+    threads += [run("tiny", 2, "base"), run("a", 2, "a2")]
+    eventually(lambda: {"base", "a2"} <= set(done))
+    assert "b1" not in done
+    for thread in threads:
+        thread.join()
+    assert done[-2:] == ["a1", "b1"]
+    assert adapters_now(server) == ("", "")
+
+
+def test_each_adapter_has_a_prefix_cache_of_its_own(servers: ServerPool) -> None:
+    server = servers.get(*TINY, *INSTANT, "--enable-prompt-tokens-details", "--lora-modules", "a=/a", "b=/b")
+    prompt = "x" * 64
+
+    def cached(model: str) -> int:
+        return complete(server, model, prompt=prompt).json()["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+    assert [cached("tiny"), cached("a"), cached("b")] == [0, 0, 0]
+    assert [cached("tiny"), cached("a"), cached("b")] == [48, 48, 48]
+
+
+def test_all_workers_know_an_adapter_and_a_new_one_learns_it(servers: ServerPool) -> None:
+    server = servers.get(*TINY, *INSTANT, "--data-parallel-size", "2")
+    assert post(server, "/v1/load_lora_adapter", lora_name="sql", lora_path="/sql").status_code == 200
+    assert {tuple(names(server)) for _ in range(12)} == {("tiny", "alias2", "sql")}
+    children = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True).stdout.split()
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+
+    def replaced() -> bool:
+        listed = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True).stdout
+        return len(set(listed.split()) - set(children)) == 2
+
+    eventually(replaced)
+    assert {complete(server, "sql").json()["model"] for _ in range(6)} == {"sql"}
