@@ -42,6 +42,7 @@ def test_unknown_paths(tiny: Server, path: str) -> None:
         ("TRACE", "/health", "GET"),
         ("POST", "/health", "GET"),
         ("PATCH", "/ping", "GET"),
+        ("M-SEARCH", "/health", "GET"),
         ("GET", "/tokenize", "POST"),
         ("GET", "/detokenize", "POST"),
         ("POST", "/version", "GET"),
@@ -242,6 +243,8 @@ def test_a_request_id_names_the_answer(tiny: Server) -> None:
         b"nonsense\r\n\r\n",
         b"GET\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
+        b"FOO /health HTTP/1.1\r\n\r\n",
+        b"get /health HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
         b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
     ],
@@ -253,7 +256,8 @@ def test_broken_http_is_answered_in_plain_text(tiny: Server, request_bytes: byte
         while data := connection.recv(65_536):
             answer += data
     head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith((b"HTTP/1.1 4", b"HTTP/1.1 505"))
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"\r\nserver: uvicorn\r\n" in head
     assert b"html" not in answer.lower()
     assert body == b"Invalid HTTP request received."
 

@@ -202,7 +202,12 @@ class FixedEngine:
         output = len(handle.request.output_token_ids)
         running = len(self._scheduler.running)
         handle.scheduled = now
-        handle.timeline = self._latency.timeline(now, uncached, output, running)
+        group = handle.group
+        # A choice that finds its prompt in the cache waits for the one that computes it.
+        earliest = group.first_due if group is not None else 0.0
+        handle.timeline = self._latency.timeline(now, uncached, output, running, earliest)
+        if group is not None:
+            group.first_due = handle.timeline.first
         self._ends.push(handle.timeline.last, handle)
         self._observer.scheduled(handle)
 

@@ -21,14 +21,18 @@ class HandleOwner(Protocol):
 
 
 class SamplingGroup:
-    """The n sequences sampled from one prompt; n and the longest output count once for all of them."""
+    """The n sequences sampled from one prompt; n and the longest output count once for all of them.
 
-    __slots__ = ("longest", "n", "unfinished")
+    `first_due` is when the latest of them so far has its first token.
+    """
+
+    __slots__ = ("first_due", "longest", "n", "unfinished")
 
     def __init__(self, n: int) -> None:
         self.n = n
         self.unfinished = n
         self.longest = 0
+        self.first_due = 0.0
 
 
 class RequestHandle:

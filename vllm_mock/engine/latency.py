@@ -40,10 +40,15 @@ class LatencyModel:
         self._factor_per_request = (settings.time_factor_under_load - 1) / seats if seats else 0.0
         self._random = random.Random(settings.seed)
 
-    def timeline(self, start: float, uncached_tokens: int, output_tokens: int, running: int) -> Timeline:
-        """The schedule of a request that leaves the queue at `start` and is one of `running`."""
+    def timeline(
+        self, start: float, uncached_tokens: int, output_tokens: int, running: int, earliest: float = 0.0
+    ) -> Timeline:
+        """The schedule of a request that leaves the queue at `start` and is one of `running`.
+
+        Its first token does not come before `earliest`.
+        """
         factor = 1 + self._factor_per_request * (running - 1)
-        first = start + factor * self._first_latency(uncached_tokens, running)
+        first = max(earliest, start + factor * self._first_latency(uncached_tokens, running))
         least_last = start + self._request_duration
         if output_tokens == 1:
             return Timeline(max(first, least_last), 1, 0.0)

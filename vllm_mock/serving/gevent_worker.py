@@ -75,8 +75,9 @@ def _catch_up(steps: "Iterator[Step]", response: LeanResponse) -> float | None:
     for step in steps:
         if isinstance(step, bytes):
             response.unsent += response.frame(step)
-        elif step is not None:
-            response.send(b"")
+            continue
+        response.send(b"")
+        if step is not None:
             return step
     return None
 

@@ -56,7 +56,8 @@ def _second_signal_kills(server) -> None:
 
 
 def pre_request(worker, req) -> None:
-    """While draining, a kept-alive connection is closed after its next answer."""
+    """Methods that are none are refused; while draining, a kept-alive connection is closed after its next answer."""
+    http_dialect.check_method(req.method)
     if worker.wsgi.draining:
         req.force_close()
 
