@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from vllm_mock.engine import FixedEngine
 from vllm_mock.generation import Generator
 from vllm_mock.kv_events.service import KVEventService, block_hasher, open_service
+from vllm_mock.kv_transfer import KVTransfer
 from vllm_mock.lifecycle import Lifecycle
 from vllm_mock.lora import LoRAAdapters
 from vllm_mock.metrics import HttpMetrics, Metrics
@@ -46,6 +47,7 @@ class Services:
     watcher: ConnectionWatcher
     limits: Limits
     fingerprint: str | None
+    kv_transfer: KVTransfer
     kv_events: KVEventService | None = None
     generating: int = 0
 
@@ -78,6 +80,7 @@ def build_services(settings: Settings) -> Services:
         lifecycle=Lifecycle(),
         watcher=ConnectionWatcher(),
         fingerprint=system_fingerprint(settings),
+        kv_transfer=KVTransfer(settings, rank, ranks),
         kv_events=open_service(settings, engine, rank),
     )
 

@@ -2,6 +2,9 @@
 
 _UNSIGNED, _BYTES, _TEXT, _ARRAY = 0x00, 0x40, 0x60, 0x80
 _NULL = b"\xf6"
+_FEW = 3
+# Some megabytes.
+_MOST_NUMBERS = 50_000
 
 
 def canonical_cbor(value: object) -> bytes:
@@ -14,10 +17,26 @@ def canonical_cbor(value: object) -> bytes:
         data = value.encode("utf-8", "surrogatepass")
         return _head(_TEXT, len(data)) + data
     if isinstance(value, tuple):
+        # Token ids are by far the most items.
+        if len(value) > _FEW and type(value[0]) is int:
+            return _head(_ARRAY, len(value)) + b"".join(map(_numbers.__getitem__, value))
         return _head(_ARRAY, len(value)) + b"".join(map(canonical_cbor, value))
     if value is None:
         return _NULL
     raise TypeError(f"no CBOR for {type(value).__name__}")
+
+
+class _Numbers(dict[int, bytes]):
+    """The encodings of numbers that were met before."""
+
+    def __missing__(self, number: int) -> bytes:
+        if len(self) >= _MOST_NUMBERS:
+            self.clear()
+        self[number] = encoded = canonical_cbor(number)
+        return encoded
+
+
+_numbers = _Numbers()
 
 
 def _head(kind: int, number: int) -> bytes:

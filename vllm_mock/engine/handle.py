@@ -39,6 +39,8 @@ class RequestHandle:
     """One request in the engine. All timestamps are time.monotonic() seconds, 0.0 while unknown.
 
     `queued`: handed to the engine; `scheduled`: left the waiting queue; `finished_at`: slot freed.
+    Of the prompt, `num_cached_tokens` were in the prefix cache, `num_external_tokens` come from a peer.
+    `block_ids` are the numbers of its blocks, if a peer is to be told of them.
     `counted` belongs to the observer: tokens that it has already accounted for.
     """
 
@@ -49,10 +51,12 @@ class RequestHandle:
         "aborted",
         "allocation",
         "block_hashes",
+        "block_ids",
         "counted",
         "finished_at",
         "group",
         "num_cached_tokens",
+        "num_external_tokens",
         "num_prompt_tokens",
         "queued",
         "request",
@@ -68,7 +72,8 @@ class RequestHandle:
         self.request = request
         self.block_hashes = block_hashes
         self.num_prompt_tokens = len(request.prompt_token_ids)
-        self.num_cached_tokens = 0
+        self.num_cached_tokens = self.num_external_tokens = 0
+        self.block_ids: Sequence[int] = ()
         self.aborted = False
         self.allocation: Allocation | None = None
         self.group: SamplingGroup | None = None

@@ -22,6 +22,10 @@ class LatencyModel:
 
     request_duration is the least time from start to last token: a shorter request keeps its first
     token and has its gaps stretched in proportion; if it has only one token, that one comes later.
+
+    When the prompt's KV cache comes from a peer, its transfer takes the place of the prefill: first token =
+    kv_cache_transfer_latency + tokens to transfer x kv_cache_transfer_time_per_token, each a sample if it has a
+    standard deviation.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -30,6 +34,10 @@ class LatencyModel:
         self._prefill_overhead = settings.prefill_overhead
         self._prefill_per_token = settings.prefill_time_per_token
         self._prefill_std_dev = settings.prefill_time_std_dev
+        self._transfer = settings.kv_cache_transfer_latency
+        self._transfer_std_dev = settings.kv_cache_transfer_latency_std_dev
+        self._transfer_per_token = settings.kv_cache_transfer_time_per_token
+        self._transfer_time_std_dev = settings.kv_cache_transfer_time_std_dev
         self._itl = settings.inter_token_latency
         self._itl_std_dev = settings.inter_token_latency_std_dev
         self._jitter = settings.latency_jitter
@@ -41,14 +49,23 @@ class LatencyModel:
         self._random = random.Random(settings.seed)
 
     def timeline(
-        self, start: float, uncached_tokens: int, output_tokens: int, running: int, earliest: float = 0.0
+        self,
+        start: float,
+        uncached_tokens: int,
+        output_tokens: int,
+        running: int,
+        *,
+        earliest: float = 0.0,
+        loads_kv: bool = False,
     ) -> Timeline:
         """The schedule of a request that leaves the queue at `start` and is one of `running`.
 
-        Its first token does not come before `earliest`.
+        Its first token does not come before `earliest`. `loads_kv`: what is not cached comes from a peer instead of
+        being computed.
         """
         factor = 1 + self._factor_per_request * (running - 1)
-        first = max(earliest, start + factor * self._first_latency(uncached_tokens, running))
+        latency = self._transfer_latency(uncached_tokens) if loads_kv else self._first_latency(uncached_tokens, running)
+        first = max(earliest, start + factor * latency)
         least_last = start + self._request_duration
         if output_tokens == 1:
             return Timeline(max(first, least_last), 1, 0.0)
@@ -73,6 +90,10 @@ class LatencyModel:
         if self._jitter:
             latency += self._random.uniform(0.0, self._jitter)
         return latency
+
+    def _transfer_latency(self, tokens: int) -> float:
+        latency = self._sample(self._transfer, self._transfer_std_dev)
+        return latency + self._sample(tokens * self._transfer_per_token, self._transfer_time_std_dev)
 
     def _sample(self, mean: float, std_dev: float) -> float:
         if not std_dev:

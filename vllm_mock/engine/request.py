@@ -31,7 +31,8 @@ class EngineRequest:
 
     `output_token_ids` holds at least one token (the end-of-sequence token included).
     `max_tokens` is the effective bound, `finish_reason` how the output ends
-    (one of FINISH_REASONS). `arrival` is time.monotonic() seconds. A prompt sampled n times is
+    (one of FINISH_REASONS). `loads_kv`: the prompt's KV cache comes from a peer; `hands_over_kv`: a peer will be told
+    the numbers of its blocks. `arrival` is time.monotonic() seconds. A prompt sampled n times is
     n requests with `index` 0..n-1, submitted in that order. Raises ValueError.
     """
 
@@ -45,6 +46,8 @@ class EngineRequest:
     lora_path: str = ""
     lora_id: int | None = None
     session_id: str | None = None
+    loads_kv: bool = False
+    hands_over_kv: bool = False
     arrival: float = field(default_factory=time.monotonic)
     finish_reason: str = "length"
     n: int = 1

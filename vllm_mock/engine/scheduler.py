@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from vllm_mock.engine.block_hash import BlockHash, BlockHasher, FastBlockHasher
+from vllm_mock.engine.block_ids import BlockIds
 from vllm_mock.engine.handle import ABORTED, FINISHED, RUNNING, RequestHandle
 from vllm_mock.engine.kv_cache import KVCache
 from vllm_mock.engine.kv_events import KVEventLog
@@ -25,6 +26,7 @@ class Scheduler:
         """A `hasher` is given when others are told of the blocks: then `events` holds what happened to them."""
         self.kv = KVCache(settings.num_gpu_blocks, settings.block_size)
         self.events: KVEventLog | None = None
+        self._block_ids: BlockIds | None = None
         if hasher is not None:
             self.events = KVEventLog()
             self.kv.on_evicted = self.events.removed
@@ -123,6 +125,8 @@ class Scheduler:
             return False
         if self.events is not None:
             self.events.cleared()
+        if self._block_ids is not None:
+            self._block_ids = BlockIds()
         return True
 
     def _start(self, handle: RequestHandle) -> bool:
@@ -140,10 +144,29 @@ class Scheduler:
             self.running_adapters[adapter] = self.running_adapters.get(adapter, 0) + 1
         if self.events is not None:
             self.events.stored(handle.request, allocation.hit_blocks, handle.block_hashes, allocation.stored)
+        if handle.request.loads_kv:
+            handle.num_external_tokens = handle.num_prompt_tokens - handle.num_cached_tokens
+        if handle.request.hands_over_kv:
+            handle.block_ids = self._number_blocks(handle)
         return True
+
+    def _number_blocks(self, handle: RequestHandle) -> list[int]:
+        """The numbers of the blocks of a request that starts."""
+        if self._block_ids is None:
+            self._block_ids = BlockIds()
+            self.kv.on_evicted = self._evicted
+        return self._block_ids.take(handle.block_hashes, self.kv.blocks_for(handle.num_total_tokens))
+
+    def _evicted(self, block: BlockHash) -> None:
+        assert self._block_ids is not None
+        self._block_ids.evicted(block)
+        if self.events is not None:
+            self.events.removed(block)
 
     def _release(self, handle: RequestHandle, num_output_tokens: int) -> None:
         self.cache_output(handle, num_output_tokens)
+        if handle.block_ids and self._block_ids is not None:
+            self._block_ids.give_back(handle.block_ids, handle.block_hashes)
         del self.running[handle]
         adapter = handle.request.lora_name
         if adapter is not None:

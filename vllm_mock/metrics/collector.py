@@ -71,7 +71,12 @@ class Metrics:
             self._series[family.name] = self._make(family)
         self._series[CACHE_CONFIG] = cache_config_series(settings, self._labels["engine"])
         self.value("vllm:engine_sleep_state", "awake").value = 1
-        self._traffic = Traffic(self.value, self.histogram, settings.enable_prefix_caching)
+        self._traffic = Traffic(
+            self.value,
+            self.histogram,
+            caching=settings.enable_prefix_caching,
+            has_peers=bool((settings.kv_transfer_config or {}).get("kv_connector")),
+        )
         self.scheduled = self._traffic.scheduled
         self.finished = self._traffic.finished
         self.aborted = self._traffic.aborted

@@ -14,9 +14,15 @@ class Traffic:
     in bulk: at each scrape (`progress`), and when the request ends.
     """
 
-    def __init__(self, value: Callable[..., Value], histogram: Callable[[str], Histogram], caching: bool) -> None:
-        """`value` and `histogram` find a series by family name; `caching`: there is a prefix cache."""
+    def __init__(
+        self, value: Callable[..., Value], histogram: Callable[[str], Histogram], *, caching: bool, has_peers: bool
+    ) -> None:
+        """`value` and `histogram` find a series by family name.
+
+        caching: there is a prefix cache. has_peers: a KV connector is configured, which looks every prompt up.
+        """
         self._caching = caching
+        self._has_peers = has_peers
         self.prompt_throughput = Throughput()
         self.generation_throughput = Throughput()
         self.aborted_requests = Value()
@@ -24,11 +30,15 @@ class Traffic:
         self._decode_tokens = 0
         self._queries = value("vllm:prefix_cache_queries")
         self._hits = value("vllm:prefix_cache_hits")
+        self._external_queries = value("vllm:external_prefix_cache_queries")
+        self._external_hits = value("vllm:external_prefix_cache_hits")
         self._prompt_tokens = value("vllm:prompt_tokens")
         self._computed = value("vllm:prompt_tokens_by_source", "local_compute")
         self._cache_hit = value("vllm:prompt_tokens_by_source", "local_cache_hit")
+        self._transferred = value("vllm:prompt_tokens_by_source", "external_kv_transfer")
         self._cached = value("vllm:prompt_tokens_cached")
         self._cached_on_device = value("vllm:prompt_tokens_cached_by_source", "device")
+        self._cached_at_peer = value("vllm:prompt_tokens_cached_by_source", "external_unspecified")
         self._generation_tokens = value("vllm:generation_tokens")
         self._success = {reason: value("vllm:request_success", reason) for reason in FINISH_REASONS}
         self._rejections = {
@@ -62,6 +72,10 @@ class Traffic:
         if self._caching:
             self._queries.value += handle.num_prompt_tokens
             self._hits.value += handle.num_cached_tokens
+        external = handle.num_external_tokens
+        if external or self._has_peers:
+            self._external_queries.value += handle.num_prompt_tokens - handle.num_cached_tokens
+            self._external_hits.value += external
 
     def finished(self, handle: RequestHandle) -> None:
         request, ended = handle.request, handle.finished_at
@@ -80,7 +94,7 @@ class Traffic:
         self._observe_prefill(handle.first_token_due - handle.scheduled)
         self._observe_decode(decode)
         self._observe_preemptions(0)
-        self._observe_computed(handle.num_prompt_tokens - handle.num_cached_tokens)
+        self._observe_computed(handle.num_prompt_tokens - handle.num_cached_tokens - handle.num_external_tokens)
         self._count_prompt(handle, tokens)
 
     def aborted(self, handle: RequestHandle) -> None:
@@ -123,7 +137,8 @@ class Traffic:
 
     def _count_first_token(self, handle: RequestHandle) -> None:
         cached = handle.num_cached_tokens
-        computed = handle.num_prompt_tokens - cached
+        external = handle.num_external_tokens
+        computed = handle.num_prompt_tokens - cached - external
         self._observe_first(handle.first_token_due - handle.request.arrival)
         self._observe_iteration(computed + 1)
         self._prompt_tokens.value += handle.num_prompt_tokens
@@ -133,6 +148,10 @@ class Traffic:
             self._cache_hit.value += cached
             self._cached.value += cached
             self._cached_on_device.value += cached
+        if external:
+            self._transferred.value += external
+            self._cached.value += external
+            self._cached_at_peer.value += external
 
     def _count_gaps(self, handle: RequestHandle, counted: int, due: int) -> None:
         timeline = handle.timeline

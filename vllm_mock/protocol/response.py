@@ -12,7 +12,8 @@ from vllm_mock.protocol.usage import Usage
 class Choice:
     """One finished choice. `logprobs`, `prompt_logprobs` and the id lists are JSON text.
 
-    A chat's text may be None; it alone has `reasoning` and `tool_calls`.
+    A chat's text may be None; it alone has `reasoning` and `tool_calls`. `further` are members beyond vLLM's, as JSON
+    text with its leading comma.
     """
 
     text: str | None
@@ -24,11 +25,15 @@ class Choice:
     prompt_token_ids: str = "null"
     reasoning: str | None = None
     tool_calls: Sequence[ToolCall] = ()
+    further: str = ""
 
 
 @dataclass(slots=True)
 class Envelope:
-    """What a whole answer says about itself. `prompt_*` (used by chat alone) and `metrics` are JSON text."""
+    """What a whole answer says about itself. `prompt_*` (used by chat alone) and what follows them are JSON text.
+
+    `further` are members beyond vLLM's, with their leading comma.
+    """
 
     response_id: str
     created: int
@@ -38,7 +43,9 @@ class Envelope:
     prompt_logprobs: str = "null"
     prompt_token_ids: str = "null"
     prompt_text: str = "null"
+    kv_transfer_params: str = "null"
     metrics: str = "null"
+    further: str = ""
 
     def head(self, object_name: str) -> str:
         return (
@@ -51,7 +58,10 @@ class Envelope:
         return f'],"service_tier":null,"system_fingerprint":{fingerprint},"usage":{self.usage.body()}'
 
     def tail(self) -> str:
-        return f'"kv_transfer_params":null,"ec_transfer_params":null,"metrics":{self.metrics}}}'
+        return (
+            f'"kv_transfer_params":{self.kv_transfer_params},"ec_transfer_params":null,"metrics":{self.metrics}'
+            f"{self.further}}}"
+        )
 
 
 def chat_completion(envelope: Envelope, role: str, choices: list[Choice]) -> bytes:
@@ -71,7 +81,7 @@ def _chat_choice(index: int, role: str, choice: Choice) -> str:
         f'"annotations":null,"audio":null,"function_call":null,{calls}"reasoning":{quote_or_null(choice.reasoning)}}},'
         f'"logprobs":{choice.logprobs},"finish_reason":"{choice.finish_reason}",'
         f'"stop_reason":{compact(choice.stop_reason)},"token_ids":{choice.token_ids},'
-        '"routed_experts":null,"weight_versions":null}'
+        f'"routed_experts":null,"weight_versions":null{choice.further}}}'
     )
 
 
@@ -93,5 +103,5 @@ def _completion_choice(index: int, choice: Choice) -> str:
         f'{{"index":{index},"text":{quote_or_null(choice.text)},"logprobs":{choice.logprobs},'
         f'"finish_reason":"{choice.finish_reason}","stop_reason":{compact(choice.stop_reason)},'
         f'"token_ids":{choice.token_ids},"prompt_logprobs":{choice.prompt_logprobs},'
-        f'"prompt_token_ids":{choice.prompt_token_ids},"routed_experts":null,"weight_versions":null}}'
+        f'"prompt_token_ids":{choice.prompt_token_ids},"routed_experts":null,"weight_versions":null{choice.further}}}'
     )

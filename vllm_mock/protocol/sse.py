@@ -117,15 +117,16 @@ class ChatChunks(ChunkWriter):
         stop_reason: str | int | None,
         prompt_tokens: int,
         completion_tokens: int,
+        kv_transfer_params: str = "null",
     ) -> str:
-        """The last chunk of a choice, with whatever text its last token brings."""
+        """The last chunk of a choice, with whatever text its last token brings; `kv_transfer_params` is JSON text."""
         fingerprint = "" if self.options.include_usage else self.fingerprint
         return (
             f'{self.head}{{"index":{index},"delta":{{"content":{quote(token.text)}}},'
             f'"logprobs":{token.logprobs},"finish_reason":"{finish_reason}",'
             f'"stop_reason":{compact(stop_reason)},"token_ids":{token.token_ids},"weight_versions":null}}]'
             f"{self.running_usage(prompt_tokens, completion_tokens)}{fingerprint},"
-            '"kv_transfer_params":null}\n\n'
+            f'"kv_transfer_params":{kv_transfer_params}}}\n\n'
         )
 
     def parsed(self, index: int, delta: OutputDelta, logprobs: str, token_ids: str, usage: str) -> str:
@@ -145,6 +146,7 @@ class ChatChunks(ChunkWriter):
         logprobs: str,
         token_ids: str,
         usage: str,
+        kv_transfer_params: str = "null",
     ) -> str:
         """The last chunk of a choice of a parsed answer; `usage` is its running usage."""
         fingerprint = "" if self.options.include_usage else self.fingerprint
@@ -152,7 +154,7 @@ class ChatChunks(ChunkWriter):
             f'{self.head}{{"index":{index},"delta":{_delta(delta)},'
             f'"logprobs":{logprobs},"finish_reason":"{finish_reason}",'
             f'"stop_reason":{compact(stop_reason)},"token_ids":{token_ids},"weight_versions":null}}]'
-            f'{usage}{fingerprint},"kv_transfer_params":null}}\n\n'
+            f'{usage}{fingerprint},"kv_transfer_params":{kv_transfer_params}}}\n\n'
         )
 
 
@@ -206,6 +208,7 @@ class CompletionChunks(ChunkWriter):
         finish_reason: str | None = None,
         stop_reason: str | int | None = None,
         prompt_token_ids: str = "null",
+        kv_transfer_params: str = "null",
     ) -> str:
         """Any chunk of a choice; with `finish_reason` it is the last one."""
         fingerprint = ""
@@ -216,7 +219,7 @@ class CompletionChunks(ChunkWriter):
             f'"finish_reason":{compact(finish_reason)},"stop_reason":{compact(stop_reason)},'
             f'"prompt_token_ids":{prompt_token_ids},"token_ids":{token.token_ids},"weight_versions":null}}]'
             f"{self.running_usage(prompt_tokens, completion_tokens)}{fingerprint},"
-            '"kv_transfer_params":null}\n\n'
+            f'"kv_transfer_params":{kv_transfer_params}}}\n\n'
         )
 
 

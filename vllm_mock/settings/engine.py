@@ -52,7 +52,13 @@ class LatencySettings:
         MILLISECONDS,
         "Time to the first token, instead of TTFT and prefill, when the KV cache comes from a peer.",
     )
-    kv_cache_transfer_time_per_token: float = setting(0.0, MILLISECONDS, "Added to that for each prompt token.")
+    kv_cache_transfer_latency_std_dev: float = setting(0.0, MILLISECONDS, "Standard deviation of that time.")
+    kv_cache_transfer_time_per_token: float = setting(
+        0.0, MILLISECONDS, "Added to that for each prompt token that is not in the prefix cache."
+    )
+    kv_cache_transfer_time_std_dev: float = setting(
+        0.0, MILLISECONDS, "Standard deviation of what is added for all tokens together."
+    )
     time_factor_under_load: float = setting(
         1.0,
         number(1.0),
@@ -140,6 +146,19 @@ class EngineSettings:
     )
     kv_transfer_config: dict[str, Any] | None = setting(
         None, optional(KV_TRANSFER), "How prefill and decode exchange KV caches: kv_connector, kv_role, ..."
+    )
+    kv_transfer_host: str | None = from_environment(
+        None,
+        TEXT,
+        "Address of this server in the kv_transfer_params that it answers.",
+        *("VLLM_NIXL_SIDE_CHANNEL_HOST", "POD_IP", "MY_POD_IP"),
+        default_text="found by a route",
+    )
+    kv_transfer_port: int = from_environment(
+        5600,
+        integer(0, 65535),
+        "Port in them; each data-parallel rank adds its number.",
+        "VLLM_NIXL_SIDE_CHANNEL_PORT",
     )
     kv_events_config: dict[str, Any] | None = setting(
         None, optional(KV_EVENTS), "Publisher of KV-cache events: enable_kv_cache_events, endpoint, ..."

@@ -8,6 +8,12 @@ from .errors import Refused
 from .kinds import Kind, json_object, parse_json
 
 KV_ROLES = ("kv_producer", "kv_consumer", "kv_both")
+KV_CONNECTORS = (
+    *("ExampleConnector", "ExampleHiddenStatesConnector", "LMCacheConnectorV1", "LMCacheMPConnector"),
+    *("NixlConnector", "NixlPullConnector", "NixlPushConnector", "MultiConnector", "HiSparseConnector"),
+    *("MoRIIOConnector", "OffloadingConnector", "DecodeBenchConnector", "MooncakeConnector"),
+    *("MooncakeStoreConnector", "FlexKVConnectorV1", "SimpleCPUOffloadConnector", "HF3FSKVConnector"),
+)
 _KV_TRANSFER_KEYS: dict[str, tuple[type, ...]] = {
     "kv_connector": (str, type(None)),
     "engine_id": (str, type(None)),
@@ -89,8 +95,13 @@ def _check_kv_transfer(value: dict[str, Any]) -> None:
     role = value.get("kv_role")
     if role is not None and role not in KV_ROLES:
         raise Refused(f"kv_role must be one of {', '.join(KV_ROLES)}")
-    if value.get("kv_connector") is not None and role is None:
+    if value.get("kv_load_failure_policy", "fail") not in ("recompute", "fail"):
+        raise Refused("kv_load_failure_policy must be recompute or fail")
+    connector = value.get("kv_connector")
+    if connector is not None and role is None:
         raise Refused(f"kv_connector needs a kv_role, one of {', '.join(KV_ROLES)}")
+    if connector is not None and connector not in KV_CONNECTORS and not value.get("kv_connector_module_path"):
+        raise Refused(f"kv_connector must be one of {', '.join(KV_CONNECTORS)}, or have a kv_connector_module_path")
 
 
 def _check_kv_events(value: dict[str, Any]) -> None:

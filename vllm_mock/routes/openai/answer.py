@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vllm_mock.kv_transfer import KVTransfer
+from vllm_mock.protocol.disaggregation import disaggregation
+from vllm_mock.protocol.json_text import compact
 from vllm_mock.protocol.usage import Usage
 from vllm_mock.routes.openai.runs import Run
 
@@ -13,7 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class AnswerOptions:
-    """What the client wants to see of its answer."""
+    """What the client wants to see of its answer.
+
+    `handed_over_by`: what tells a peer where the KV cache is, if it is to go on; `cached_at_peer`: prompt tokens that
+    a peer found in its cache; `context`: TensorRT-LLM's disaggregated_params of a prefill.
+    """
 
     logprobs: bool = False
     top_logprobs: int = 0
@@ -23,11 +30,18 @@ class AnswerOptions:
     prompt_tokens_details: bool = False
     request_metrics: bool = False
     stream_interval: int = 1
+    handed_over_by: KVTransfer | None = None
+    cached_at_peer: int | None = None
+    context: dict[str, Any] | None = None
 
     @property
     def plain(self) -> bool:
         """Nothing but text is wanted: chunks can be made from templates."""
         return not self.logprobs and not self.return_token_ids and self.stream_interval == 1
+
+    def kv_transfer_params(self, run: Run) -> str:
+        """JSON text for the end of a choice: where its KV cache is, if a peer is to go on with it."""
+        return "null" if self.handed_over_by is None else compact(self.handed_over_by.params(run.handle))
 
     def first_of_last_flush(self, last: int) -> int:
         """The first position that the final chunk carries, given the position of the last token."""
@@ -56,7 +70,10 @@ def final_usage(runs: Sequence[Run], options: AnswerOptions, *, chat: bool) -> U
     if options.prompt_tokens_details:
         # vLLM reports what one prompt, the last, found in the prefix cache; its first choice computes the rest.
         last_prompt = next(run for run in runs if run.prompt is runs[-1].prompt)
-        usage.cached_tokens = last_prompt.handle.num_cached_tokens
+        handle = last_prompt.handle
+        usage.cached_tokens = handle.num_cached_tokens + handle.num_external_tokens
+        if options.cached_at_peer is not None:
+            usage.cached_tokens = options.cached_at_peer
         usage.created_cache_tokens = 0 if chat else None
     outputs = [run.output for run in runs if run.output is not None]
     counts = [output.reasoning_tokens for output in outputs if output.reasoning_tokens is not None]
@@ -69,6 +86,7 @@ def answer_options(services: "Services", body: Any) -> AnswerOptions:
     """What a chat or completion request wants to see of its answer; `body` is the validated request."""
     settings = services.settings
     as_ids = body.return_tokens_as_token_ids
+    shared_work = disaggregation(body)
     return AnswerOptions(
         logprobs=body.logprobs is not None and body.logprobs is not False,
         top_logprobs=getattr(body, "top_logprobs", None) or 0,
@@ -78,6 +96,9 @@ def answer_options(services: "Services", body: Any) -> AnswerOptions:
         prompt_tokens_details=settings.enable_prompt_tokens_details,
         request_metrics=settings.enable_per_request_metrics,
         stream_interval=body.stream_interval or settings.stream_interval,
+        handed_over_by=services.kv_transfer if shared_work.hands_over_kv else None,
+        cached_at_peer=shared_work.cached_at_peer,
+        context=shared_work.context,
     )
 
 

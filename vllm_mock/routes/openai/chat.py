@@ -17,6 +17,7 @@ from vllm_mock.routes.openai.prepare import PreparedChat, prepare_chat
 from vllm_mock.routes.openai.refusal import StreamedRefusal
 from vllm_mock.routes.openai.request_metrics import whole_answer_metrics
 from vllm_mock.routes.openai.runs import Run, collect, start, stream
+from vllm_mock.routes.openai.tensorrt import tell_context
 from vllm_mock.routes.replies import json_reply, stream_reply
 
 if TYPE_CHECKING:
@@ -71,6 +72,9 @@ def _whole(
         envelope.prompt_token_ids = json_ids(prompt.token_ids)
     if options.return_prompt_text and prompt.text is not None:
         envelope.prompt_text = quote(prompt.text)
+    envelope.kv_transfer_params = options.kv_transfer_params(runs[0])
+    if options.context is not None:
+        tell_context(options.context, runs, envelope, choices, chat=True)
     envelope.metrics = whole_answer_metrics(runs, services.settings.enable_per_request_metrics)
     response = json_reply(chat_completion(envelope, chat.role, choices))
     report = headers.load_report(request.environ, services)

@@ -76,7 +76,10 @@ class ChatStream:
         plan = self._runs[choice].plan
         first = self._options.first_of_last_flush(last)
         token = Token(plan.deltas[last]) if self._plain else self._token(choice, first, last)
-        return self._chunks.finish(choice, token, plan.finish_reason, plan.stop_reason, self._prompt_tokens, last + 1)
+        transfer = self._options.kv_transfer_params(self._runs[choice])
+        return self._chunks.finish(
+            choice, token, plan.finish_reason, plan.stop_reason, self._prompt_tokens, last + 1, transfer
+        )
 
     def end(self) -> bytes:
         """The usage chunk, if asked for, and the end of the stream."""

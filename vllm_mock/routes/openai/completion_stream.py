@@ -74,6 +74,7 @@ class CompletionStream:
             finish_reason=plan.finish_reason if finished else None,
             stop_reason=plan.stop_reason if finished else None,
             prompt_token_ids=json_ids(run.prompt.token_ids) if opening else "null",
+            kv_transfer_params=options.kv_transfer_params(run) if finished else "null",
         )
 
     def end(self) -> bytes:

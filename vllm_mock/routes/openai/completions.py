@@ -17,6 +17,7 @@ from vllm_mock.routes.openai.prepare import PreparedCompletion, prepare_completi
 from vllm_mock.routes.openai.refusal import StreamedRefusal
 from vllm_mock.routes.openai.request_metrics import whole_answer_metrics
 from vllm_mock.routes.openai.runs import Run, collect, start, stream
+from vllm_mock.routes.openai.tensorrt import tell_context
 from vllm_mock.routes.replies import json_reply, stream_reply
 
 if TYPE_CHECKING:
@@ -97,6 +98,9 @@ def _whole(
     envelope = Envelope(
         response_id, created, completion.model, services.fingerprint, final_usage(runs, options, chat=False)
     )
+    envelope.kv_transfer_params = options.kv_transfer_params(runs[0])
+    if options.context is not None:
+        tell_context(options.context, runs, envelope, choices, chat=False)
     envelope.metrics = whole_answer_metrics(runs, services.settings.enable_per_request_metrics)
     response = json_reply(text_completion(envelope, choices))
     report = headers.load_report(request.environ, services)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import request
 
+from vllm_mock.protocol.disaggregation import disaggregation
 from vllm_mock.routes.openai.runs import Scheduling
 from vllm_mock.routes.replies import STARTED
 
@@ -24,11 +25,14 @@ def body(environ: dict[str, Any]) -> bytes:
 
 def scheduling(environ: dict[str, Any], prefix: str, request: Any) -> Scheduling:
     """What the engine is told about a validated request; `prefix` begins the id of its answer."""
+    shared_work = disaggregation(request)
     return Scheduling(
         _response_id(environ, prefix, request.request_id),
         environ[STARTED],
         _priority(environ, request.priority),
         request.cache_salt,
+        loads_kv=shared_work.loads_kv,
+        hands_over_kv=shared_work.hands_over_kv,
     )
 
 

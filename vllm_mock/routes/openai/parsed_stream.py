@@ -41,8 +41,9 @@ class ParsedChatStream(ChatStream):
         token = self._token(choice, first, last)
         usage = self._running_usage(output, last)
         stop_reason = self._runs[choice].plan.stop_reason
+        transfer = self._options.kv_transfer_params(self._runs[choice])
         return self._chunks.parsed_finish(
-            choice, delta, output.finish_reason, stop_reason, token.logprobs, token.token_ids, usage
+            choice, delta, output.finish_reason, stop_reason, token.logprobs, token.token_ids, usage, transfer
         )
 
     def _running_usage(self, output: ParsedOutput, last: int) -> str:

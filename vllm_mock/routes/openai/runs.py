@@ -28,12 +28,17 @@ class Run:
 
 @dataclass(slots=True)
 class Scheduling:
-    """What the engine is told beside the tokens; `arrival` is when the request came, in monotonic seconds."""
+    """What the engine is told beside the tokens; `arrival` is when the request came, in monotonic seconds.
+
+    `loads_kv`: the prompt's KV cache comes from a peer; `hands_over_kv`: a peer is to be told where the KV cache is.
+    """
 
     response_id: str
     arrival: float
     priority: int
     cache_salt: str | None
+    loads_kv: bool = False
+    hands_over_kv: bool = False
 
 
 def start(
@@ -64,6 +69,8 @@ def start(
                     lora_name=None if adapter is None else adapter.name,
                     lora_path="" if adapter is None else adapter.path,
                     lora_id=None if adapter is None else adapter.id,
+                    loads_kv=scheduling.loads_kv,
+                    hands_over_kv=scheduling.hands_over_kv,
                     arrival=scheduling.arrival,
                     finish_reason=plan.finish_reason,
                     n=spec.n,
