@@ -532,6 +532,32 @@ def metrics_rise(target: Target) -> str:
         time.sleep(0.1)
 
 
+# ---- Several servers: KV events, prefill and decode ----------------------------------------------------------
+
+
+@check("GET /kv_event_sources: a configuration per rank, or none")
+def kv_event_sources(target: Target) -> str:
+    sources = good(target.get("/kv_event_sources"))
+    for rank, source in sources.items():
+        expect(rank.isdecimal(), f"no rank: {rank}")
+        expect(source["enable_kv_cache_events"] and source["endpoint"], f"no source: {source}")
+    return ", ".join(source["endpoint"] for source in sources.values()) or "no events are published"
+
+
+@check("kv_transfer_params: a prefill tells where its KV cache is, a decode goes on with it")
+def prefill_and_decode(target: Target) -> str:
+    told = good(target.chat(max_tokens=1, kv_transfer_params={"do_remote_decode": True, "do_remote_prefill": False}))
+    params = told["kv_transfer_params"]
+    if params is None:
+        return "this server has no KV connector"
+    for key in ("remote_engine_id", "remote_block_ids", "remote_host", "remote_port"):
+        expect(params.get(key), f"no {key} in {params}")
+    equal((params["do_remote_prefill"], params["do_remote_decode"]), (True, False), "the parts")
+    answer = good(target.chat(max_tokens=4, kv_transfer_params=params))
+    expect(answer["choices"], "no choice")
+    return f"{params['remote_host']}:{params['remote_port']}"
+
+
 # ---- Start ------------------------------------------------------------------------------------------------
 
 
