@@ -114,7 +114,7 @@ def request_limits(settings: Settings, tokenizer: Tokenizer) -> Limits:
         trust_request_chat_template=settings.trust_request_chat_template,
         trust_request_mm_kwargs=settings.trust_request_mm_kwargs,
         enable_auto_tool_choice=settings.enable_auto_tool_choice,
-        tool_call_parser=settings.tool_call_parser,
+        tool_call_parser=settings.tool_call_parser if settings.enable_auto_tool_choice else None,
         reasoning_parser=settings.reasoning_parser,
         chat_template_content_format=settings.chat_template_content_format,
         default_chat_template_kwargs=settings.default_chat_template_kwargs,

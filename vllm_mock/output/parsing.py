@@ -1,10 +1,15 @@
-"""From a planned answer to what the API shows of it."""
+"""From a planned answer to what the API shows of it: first the reasoning is taken off, then tool calls are read."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Literal
 
-from .result import ParsedOutput
+from .reasoning import ReasoningFormat
+from .result import OutputDelta, ParsedOutput, ToolCall, joined
+from .tool_stream import ToolStream
+from .tools import ToolFormat
 
 if TYPE_CHECKING:
     from vllm_mock.generation import ChoicePlan
@@ -12,18 +17,122 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class OutputParsing:
-    """Which parsers read an answer. `tool_choice` is none, auto, required or named."""
+    """How an answer is read; None for a format that nothing is read in.
 
-    tool_parser: str | None = None
-    reasoning_parser: str | None = None
-    tool_choice: str = "none"
-    tools: Sequence[Any] = ()
+    `reasoning_over`: the prompt already ended the reasoning, so that a stream has none (vLLM does not look at the
+    prompt of a whole answer).
+    """
+
+    reasoning: ReasoningFormat | None = None
+    tools: ToolFormat | None = None
+    tool_choice: Literal["auto", "required", "named"] = "auto"
+    functions: Sequence[Any] = ()
+    parallel: bool = True
     include_reasoning: bool = True
+    reasoning_over: bool = False
     streamed: bool = False
 
 
 def parse_output(plan: "ChoicePlan", how: OutputParsing) -> ParsedOutput:
     """Read the text of a plan. Never fails: what is no markup is content."""
-    from .think import parse_thinking
+    output = _streamed(plan, how) if how.streamed else _whole(plan.text, how)
+    if not how.include_reasoning:
+        output.reasoning = None
+    if how.reasoning is not None:
+        output.reasoning_counts = how.reasoning.counts(plan.text, ends_of(plan.deltas))
+    # A forced function is no decision of the model's to call tools.
+    called = output.tool_calls and how.tool_choice != "named" and plan.finish_reason == "stop"
+    output.finish_reason = "tool_calls" if called else plan.finish_reason
+    return output
 
-    return parse_thinking(plan, how)
+
+def ends_of(deltas: Sequence[str]) -> list[int]:
+    """The position in the text, in characters, at which each token ends."""
+    return list(accumulate(map(len, deltas)))
+
+
+def new_ids() -> Callable[[int], str]:
+    """Ids of the calls of one answer by their index."""
+    ids: list[str] = []
+
+    def of(index: int) -> str:
+        while len(ids) <= index:
+            ids.append(f"chatcmpl-tool-{os.urandom(8).hex()}")
+        return ids[index]
+
+    return of
+
+
+def _whole(text: str, how: OutputParsing) -> ParsedOutput:
+    reasoning: str | None = None
+    content: str | None = text
+    if how.reasoning is not None:
+        reasoning, content = how.reasoning.whole(text)
+    calls: list[ToolCall] = []
+    if how.tools is not None:
+        found = how.tools.whole(content or "", how.functions)
+        content = None if content is None else found.content
+        ids = new_ids()
+        calls = [ToolCall(ids(i), name, arguments) for i, (name, arguments) in enumerate(found.calls)]
+        if not how.parallel:
+            del calls[1:]
+        if how.tool_choice != "auto":
+            content = content or ""
+    return ParsedOutput(reasoning, content, calls, "stop")
+
+
+def _streamed(plan: "ChoicePlan", how: OutputParsing) -> ParsedOutput:
+    ends = ends_of(plan.deltas)
+    parts: list[OutputDelta | None]
+    if how.reasoning is None or how.reasoning_over:
+        start = 0
+        parts = [None] * len(ends)
+    else:
+        start, parts = how.reasoning.parts(plan.text, ends)
+    _add_content(parts, plan.text, start, ends, how)
+    if not how.include_reasoning:
+        parts = [_without_reasoning(part) for part in parts]
+    return _summed(parts)
+
+
+def _add_content(
+    parts: list[OutputDelta | None], text: str, start: int, ends: Sequence[int], how: OutputParsing
+) -> None:
+    """Complete the deltas with what follows the reasoning, from character `start` on."""
+    stream = None if how.tools is None else ToolStream(how.tools, text[start:], how.functions, how.parallel)
+    for index, end in enumerate(ends):
+        if end <= start:
+            continue
+        before = max(start, ends[index - 1] if index else 0)
+        part = _content(text[before:end]) if stream is None else stream.advance(before - start, end - start)
+        if part is not None and parts[index] is not None:
+            part.reasoning = parts[index].reasoning  # type: ignore[union-attr]
+        parts[index] = part or parts[index]
+
+
+def _content(text: str) -> OutputDelta | None:
+    return OutputDelta(content=text) if text else None
+
+
+def _without_reasoning(part: OutputDelta | None) -> OutputDelta | None:
+    if part is None or (part.content is None and not part.null_content):
+        return None
+    part.reasoning = None
+    part.null_reasoning = True
+    return part
+
+
+def _summed(parts: list[OutputDelta | None]) -> ParsedOutput:
+    shown = [part for part in parts if part is not None]
+    calls: dict[int, ToolCall] = {}
+    for call in (call for part in shown for call in part.tool_calls):
+        if call.id is not None:
+            calls[call.index] = ToolCall(call.id, call.name or "", "")
+        calls[call.index].arguments += call.arguments or ""
+    return ParsedOutput(
+        joined(part.reasoning for part in shown),
+        joined(part.content for part in shown),
+        list(calls.values()),
+        "stop",
+        parts,
+    )

@@ -1,6 +1,6 @@
 """What parsing makes of one generated sequence: the whole message, and what each token adds to a stream."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 
@@ -16,12 +16,13 @@ class ToolCallDelta:
 
 @dataclass(slots=True)
 class OutputDelta:
-    """What one token adds. None: no key, save that `null_content` shows the content as null."""
+    """What one token adds. None: no key in the chunk, save for those that `null_…` shows as null."""
 
     reasoning: str | None = None
     content: str | None = None
     tool_calls: Sequence[ToolCallDelta] = ()
     null_content: bool = False
+    null_reasoning: bool = False
 
 
 @dataclass(slots=True)
@@ -35,7 +36,7 @@ class ToolCall:
 
 @dataclass(slots=True)
 class ParsedOutput:
-    """A parsed sequence.
+    """A parsed sequence; of a streamed answer it is what the deltas add up to.
 
     `deltas` has one entry per generated token, None where no chunk is sent; it is empty unless the answer is streamed.
     `reasoning_counts` is how many reasoning tokens there are up to and including each token; None without a
@@ -54,3 +55,9 @@ class ParsedOutput:
         """How many tokens belong to the reasoning; None without a reasoning parser."""
         counts = self.reasoning_counts
         return None if counts is None else counts[-1]
+
+
+def joined(texts: Iterable[str | None]) -> str | None:
+    """The texts that are given, as one; None when there are none."""
+    given = [text for text in texts if text is not None]
+    return "".join(given) if given else None

@@ -9,7 +9,8 @@ from typing import Any
 class Limits:
     """`max_model_len` in tokens (prompt and output together); `vocab_size` with the added tokens;
     `max_chars_per_token`: length of the longest token; `max_logprobs`: -1 means the whole vocabulary.
-    `model` is the name in refusals. The rest are vLLM's flags.
+    `model` is the name in refusals. `tool_call_parser` is None, too, where vLLM does not load the parser. The rest are
+    vLLM's flags.
     """
 
     model: str

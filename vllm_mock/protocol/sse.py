@@ -163,8 +163,8 @@ def _delta(delta: OutputDelta) -> str:
     keys = []
     if delta.content is not None or delta.null_content:
         keys.append(f'"content":{quote_or_null(delta.content)}')
-    if delta.reasoning is not None:
-        keys.append(f'"reasoning":{quote(delta.reasoning)}')
+    if delta.reasoning is not None or delta.null_reasoning:
+        keys.append(f'"reasoning":{quote_or_null(delta.reasoning)}')
     if delta.tool_calls:
         keys.append(f'"tool_calls":[{",".join(map(_tool_call_delta, delta.tool_calls))}]')
     return f"{{{','.join(keys)}}}"

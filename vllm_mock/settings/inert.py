@@ -22,7 +22,6 @@ TABLE = """\
 # Frontend
 --reasoning-effort-map json
 --exclude-tools-when-tool-choice-none switch
---tool-parser-plugin text
 --tool-strict-level auto|function|parameter?
 --tool-server text?
 --max-log-len int?
@@ -99,7 +98,6 @@ TABLE = """\
 --enable-mamba-cache-stochastic-rounding switch
 --mamba-cache-philox-rounds int
 # StructuredOutputsConfig
---reasoning-parser-plugin text
 # ParallelConfig
 --distributed-executor-backend text?
 --master-addr text

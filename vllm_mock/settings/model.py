@@ -125,8 +125,16 @@ class ChatSettings:
     enable_auto_tool_choice: bool = setting(
         False, SWITCH, "Let the model call tools by itself; needs --tool-call-parser."
     )
-    tool_call_parser: str | None = setting(None, optional(TEXT), "Format of tool calls, such as hermes.")
+    tool_call_parser: str | None = setting(
+        None, optional(TEXT), "Format of tool calls, such as hermes; needs --enable-auto-tool-choice."
+    )
+    tool_parser_plugin: str = setting(
+        "", TEXT, "Accept any --tool-call-parser; one that vLLM does not have reads as hermes.", default_text="none"
+    )
     reasoning_parser: str = setting("", TEXT, "Format of reasoning, such as deepseek_r1.", default_text="none")
+    reasoning_parser_plugin: str = setting(
+        "", TEXT, "Accept any --reasoning-parser; one that vLLM does not have reads as qwen3.", default_text="none"
+    )
     enable_tokenizer_info_endpoint: bool = setting(False, SWITCH, "Serve GET /tokenizer_info.")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Set
 from typing import Any
 
 from .errors import SettingsError
+from .parsers import REASONING_PARSERS, TOOL_PARSERS
 
 
 def resolve(values: dict[str, Any], given: Set[str]) -> None:
@@ -18,7 +19,7 @@ def resolve(values: dict[str, Any], given: Set[str]) -> None:
     # As in vLLM, an empty key is no key.
     values["api_key"] = [key for key in values["api_key"] if key]
     _resolve_batch_limits(values, given)
-    _check_tools(values)
+    _check_parsers(values)
     _check_lora(values)
     _check_kv_events(values)
 
@@ -38,9 +39,19 @@ def _resolve_batch_limits(values: dict[str, Any], given: Set[str]) -> None:
         )
 
 
-def _check_tools(values: dict[str, Any]) -> None:
-    if values["enable_auto_tool_choice"] and not values["tool_call_parser"]:
-        raise SettingsError("--enable-auto-tool-choice requires --tool-call-parser")
+def _check_parsers(values: dict[str, Any]) -> None:
+    tools, reasoning = values["tool_call_parser"], values["reasoning_parser"]
+    # Without the switch vLLM does not look at the parser.
+    if values["enable_auto_tool_choice"]:
+        if not tools:
+            raise SettingsError("--enable-auto-tool-choice requires --tool-call-parser")
+        if tools not in TOOL_PARSERS and not values["tool_parser_plugin"]:
+            raise SettingsError(
+                f"--tool-call-parser {tools} is not possible; expected one of {', '.join(TOOL_PARSERS)}"
+            )
+    if reasoning and reasoning not in REASONING_PARSERS and not values["reasoning_parser_plugin"]:
+        names = ", ".join(REASONING_PARSERS)
+        raise SettingsError(f"--reasoning-parser {reasoning} is not possible; expected one of {names}")
 
 
 def _check_lora(values: dict[str, Any]) -> None:

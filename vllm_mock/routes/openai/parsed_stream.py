@@ -1,8 +1,10 @@
 """Renders a streamed chat completion whose text is read by parsers for reasoning or tool calls."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from vllm_mock.output import OutputDelta, ParsedOutput, ToolCallDelta
+from vllm_mock.output.result import joined
 from vllm_mock.protocol.json_text import to_bytes
 from vllm_mock.routes.openai.answer import flush_positions
 from vllm_mock.routes.openai.chat_stream import ChatStream
@@ -28,7 +30,7 @@ class ParsedChatStream(ChatStream):
     def _parsed(self, choice: int, output: ParsedOutput, first: int, last: int) -> str:
         delta = merged(output.deltas[first : last + 1])
         if delta is None:
-            if not self._options.return_token_ids:
+            if not (self._options.return_token_ids or self._options.logprobs):
                 return ""
             delta = OutputDelta()
         token = self._token(choice, first, last)
@@ -56,20 +58,22 @@ def merged(deltas: Iterable[OutputDelta | None]) -> OutputDelta | None:
     shown = [delta for delta in deltas if delta is not None]
     if len(shown) < 2:
         return shown[0] if shown else None
-    calls: dict[int, ToolCallDelta] = {}
-    for part in (call for delta in shown for call in delta.tool_calls):
-        whole = calls.setdefault(part.index, ToolCallDelta(part.index))
-        whole.id = part.id or whole.id
-        whole.name = part.name or whole.name
-        whole.arguments = _joined([whole.arguments, part.arguments])
     return OutputDelta(
-        _joined(delta.reasoning for delta in shown),
-        _joined(delta.content for delta in shown),
-        list(calls.values()),
+        joined(delta.reasoning for delta in shown),
+        joined(delta.content for delta in shown),
+        _merged_calls([call for delta in shown for call in delta.tool_calls]),
         any(delta.null_content for delta in shown),
+        any(delta.null_reasoning for delta in shown),
     )
 
 
-def _joined(texts: Iterable[str | None]) -> str | None:
-    given = [text for text in texts if text is not None]
-    return "".join(given) if given else None
+def _merged_calls(parts: Iterable[ToolCallDelta]) -> list[ToolCallDelta]:
+    """The arguments of one call in one part, behind the part that begins it."""
+    merged: list[ToolCallDelta] = []
+    for part in parts:
+        last = merged[-1] if merged else None
+        if last is not None and last.index == part.index and last.id is None:
+            last.arguments = joined((last.arguments, part.arguments))
+        else:
+            merged.append(replace(part))
+    return merged

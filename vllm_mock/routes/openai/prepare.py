@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vllm_mock.generation import SamplingSpec
-from vllm_mock.output import OutputParsing
+from vllm_mock.output import OutputParsing, ReasoningFormat, reasoning_format, tool_format
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.routes.openai import headers
 from vllm_mock.routes.openai.refusal import engine_stage
@@ -65,19 +65,35 @@ def prepare_chat_body(services: "Services", environ: dict[str, Any], body: "Chat
     if services.settings.mode == "echo":
         spec.last_user_text = _last_user_text(body.messages)
     role, echo = _role_and_echo(services, body)
-    return PreparedChat(body, model, role, echo, checked, spec, output_parsing(services, body))
+    return PreparedChat(body, model, role, echo, checked, spec, output_parsing(services, body, checked))
 
 
-def output_parsing(services: "Services", body: "ChatCompletionRequest") -> OutputParsing | None:
+def output_parsing(
+    services: "Services", body: "ChatCompletionRequest", prompt: "CheckedPrompt"
+) -> OutputParsing | None:
     """Which of the server's parsers read the answer to a request; None if none does."""
     settings = services.settings
-    if not settings.reasoning_parser:
+    reasoning = reasoning_format(settings.reasoning_parser) if settings.reasoning_parser else None
+    choice: Any = body.tool_choice
+    parser = services.limits.tool_call_parser
+    if reasoning is None and parser is None:
         return None
+    called = parser is not None and body.tools and choice not in (None, "none")
     return OutputParsing(
-        reasoning_parser=settings.reasoning_parser,
+        reasoning=reasoning,
+        tools=tool_format(parser) if parser and called else None,
+        tool_choice=choice if choice in ("auto", "required") else "named",
+        functions=body.tools or (),
+        parallel=body.parallel_tool_calls is not False,
         include_reasoning=body.include_reasoning,
+        reasoning_over=reasoning is not None and _reasoning_is_over(services, reasoning, prompt),
         streamed=bool(body.stream),
     )
+
+
+def _reasoning_is_over(services: "Services", reasoning: ReasoningFormat, prompt: "CheckedPrompt") -> bool:
+    # The embedded template repeats the reasoning of earlier turns, and begins a new one for each answer.
+    return not services.tokenizer.embedded and reasoning.is_over(prompt.text or "")
 
 
 def prepare_completion(services: "Services", environ: dict[str, Any]) -> PreparedCompletion:
