@@ -43,6 +43,8 @@ _VALUES = {
 
 def values_of(flag):
     """Values that vLLM accepts for a captured flag."""
+    if flag["names"] == "--reasoning-parser":
+        return ["qwen3"]  # vLLM looks at the name later, when it loads the parser
     if flag["choices"] != "None":
         return re.findall(r"'([^']*)'", flag["choices"])
     if flag["type"] == "loads":

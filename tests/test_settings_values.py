@@ -3,6 +3,8 @@
 import pytest
 from settings_support import error_line, load
 
+from vllm_mock.settings.parsers import REASONING_PARSERS, TOOL_PARSERS
+
 
 @pytest.mark.parametrize(
     ("text", "value"),
@@ -248,5 +250,24 @@ def test_flags_that_need_each_other():
     line = "--enable-auto-tool-choice requires --tool-call-parser"
     assert error_line("--enable-auto-tool-choice") == line
     assert load("--enable-auto-tool-choice", "--tool-call-parser", "hermes").enable_auto_tool_choice
+
+
+def test_parsers_that_vllm_does_not_have():
+    auto = ("--enable-auto-tool-choice", "--tool-call-parser")
+    assert error_line(*auto, "nope").startswith(
+        "--tool-call-parser nope is not possible; expected one of apertus, beam"
+    )
+    assert error_line("--reasoning-parser", "hermes").startswith("--reasoning-parser hermes is not possible; expected")
+    for name in TOOL_PARSERS:
+        assert load(*auto, name).tool_call_parser == name
+    for name in REASONING_PARSERS:
+        assert load("--reasoning-parser", name).reasoning_parser == name
+    # vLLM does not look at a parser that is not switched on, and a plugin may bring any.
+    assert load("--tool-call-parser", "nope").tool_call_parser == "nope"
+    assert load(*auto, "mine", "--tool-parser-plugin", "mine.py").tool_call_parser == "mine"
+    assert load("--reasoning-parser", "mine", "--reasoning-parser-plugin", "mine.py").reasoning_parser == "mine"
+
+
+def test_loras_on_the_cpu_are_no_fewer_than_those_in_a_batch():
     assert "expected at least --max-loras, 4" in error_line("--enable-lora", "--max-loras", "4", "--max-cpu-loras", "2")
     assert load("--max-loras", "4", "--max-cpu-loras", "2").max_cpu_loras == 2

@@ -20,7 +20,7 @@ class OutputParsing:
     """How an answer is read; None for a format that nothing is read in.
 
     `reasoning_over`: the prompt already ended the reasoning, so that a stream has none (vLLM does not look at the
-    prompt of a whole answer).
+    prompt of a whole answer). `stream_interval`: tokens of one chunk, of which vLLM's parsers see but the end.
     """
 
     reasoning: ReasoningFormat | None = None
@@ -31,6 +31,7 @@ class OutputParsing:
     include_reasoning: bool = True
     reasoning_over: bool = False
     streamed: bool = False
+    stream_interval: int = 1
 
 
 def parse_output(plan: "ChoicePlan", how: OutputParsing) -> ParsedOutput:
@@ -83,16 +84,26 @@ def _whole(text: str, how: OutputParsing) -> ParsedOutput:
 
 def _streamed(plan: "ChoicePlan", how: OutputParsing) -> ParsedOutput:
     ends = ends_of(plan.deltas)
+    if how.stream_interval == 1:
+        return _summed(_parts(plan.text, ends, how))
+    last = len(ends) - 1
+    flushed = [index for index in range(len(ends)) if index % how.stream_interval == 0 or index == last]
+    parts: list[OutputDelta | None] = [None] * len(ends)
+    for index, part in zip(flushed, _parts(plan.text, [ends[index] for index in flushed], how), strict=True):
+        parts[index] = part
+    return _summed(parts)
+
+
+def _parts(text: str, ends: Sequence[int], how: OutputParsing) -> list[OutputDelta | None]:
+    """What each of the chunks that end there shows."""
     parts: list[OutputDelta | None]
     if how.reasoning is None or how.reasoning_over:
         start = 0
         parts = [None] * len(ends)
     else:
-        start, parts = how.reasoning.parts(plan.text, ends)
-    _add_content(parts, plan.text, start, ends, how)
-    if not how.include_reasoning:
-        parts = [_without_reasoning(part) for part in parts]
-    return _summed(parts)
+        start, parts = how.reasoning.parts(text, ends)
+    _add_content(parts, text, start, ends, how)
+    return parts if how.include_reasoning else [_without_reasoning(part) for part in parts]
 
 
 def _add_content(
@@ -115,7 +126,7 @@ def _content(text: str) -> OutputDelta | None:
 
 
 def _without_reasoning(part: OutputDelta | None) -> OutputDelta | None:
-    if part is None or (part.content is None and not part.null_content):
+    if part is None or (part.content is None and not part.tool_calls and not part.null_content):
         return None
     part.reasoning = None
     part.null_reasoning = True

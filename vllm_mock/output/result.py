@@ -38,7 +38,8 @@ class ToolCall:
 class ParsedOutput:
     """A parsed sequence; of a streamed answer it is what the deltas add up to.
 
-    `deltas` has one entry per generated token, None where no chunk is sent; it is empty unless the answer is streamed.
+    `deltas` has one entry per generated token, None where no chunk is sent (where several tokens make a chunk, the
+    last of them has its delta); it is empty unless the answer is streamed.
     `reasoning_counts` is how many reasoning tokens there are up to and including each token; None without a
     reasoning parser.
     """

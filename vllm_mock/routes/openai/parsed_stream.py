@@ -1,10 +1,6 @@
 """Renders a streamed chat completion whose text is read by parsers for reasoning or tool calls."""
 
-from collections.abc import Iterable
-from dataclasses import replace
-
-from vllm_mock.output import OutputDelta, ParsedOutput, ToolCallDelta
-from vllm_mock.output.result import joined
+from vllm_mock.output import OutputDelta, ParsedOutput
 from vllm_mock.protocol.json_text import to_bytes
 from vllm_mock.routes.openai.answer import flush_positions
 from vllm_mock.routes.openai.chat_stream import ChatStream
@@ -28,7 +24,7 @@ class ParsedChatStream(ChatStream):
         return head + to_bytes("".join(chunks))
 
     def _parsed(self, choice: int, output: ParsedOutput, first: int, last: int) -> str:
-        delta = merged(output.deltas[first : last + 1])
+        delta = output.deltas[last]
         if delta is None:
             if not (self._options.return_token_ids or self._options.logprobs):
                 return ""
@@ -39,7 +35,7 @@ class ParsedChatStream(ChatStream):
 
     def _parsed_finish(self, choice: int, output: ParsedOutput, last: int) -> str:
         first = self._options.first_of_last_flush(last)
-        delta = merged(output.deltas[first : last + 1]) or OutputDelta()
+        delta = output.deltas[last] or OutputDelta()
         token = self._token(choice, first, last)
         usage = self._running_usage(output, last)
         stop_reason = self._runs[choice].plan.stop_reason
@@ -51,29 +47,3 @@ class ParsedChatStream(ChatStream):
     def _running_usage(self, output: ParsedOutput, last: int) -> str:
         thought = None if output.reasoning_counts is None else output.reasoning_counts[last]
         return self._chunks.running_usage(self._prompt_tokens, last + 1, thought)
-
-
-def merged(deltas: Iterable[OutputDelta | None]) -> OutputDelta | None:
-    """One delta of several tokens; None when none of them shows anything."""
-    shown = [delta for delta in deltas if delta is not None]
-    if len(shown) < 2:
-        return shown[0] if shown else None
-    return OutputDelta(
-        joined(delta.reasoning for delta in shown),
-        joined(delta.content for delta in shown),
-        _merged_calls([call for delta in shown for call in delta.tool_calls]),
-        any(delta.null_content for delta in shown),
-        any(delta.null_reasoning for delta in shown),
-    )
-
-
-def _merged_calls(parts: Iterable[ToolCallDelta]) -> list[ToolCallDelta]:
-    """The arguments of one call in one part, behind the part that begins it."""
-    merged: list[ToolCallDelta] = []
-    for part in parts:
-        last = merged[-1] if merged else None
-        if last is not None and last.index == part.index and last.id is None:
-            last.arguments = joined((last.arguments, part.arguments))
-        else:
-            merged.append(replace(part))
-    return merged

@@ -88,6 +88,7 @@ def output_parsing(
         include_reasoning=body.include_reasoning,
         reasoning_over=reasoning is not None and _reasoning_is_over(services, reasoning, prompt),
         streamed=bool(body.stream),
+        stream_interval=body.stream_interval or settings.stream_interval,
     )
 
 
