@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from vllm_mock.tokenizer import Tokenizer, corpus_ids
@@ -10,7 +11,8 @@ from vllm_mock.tokenizer import Tokenizer, corpus_ids
 from .constraints import Constraints, is_constrained
 from .detokenize import Detokenizer
 from .draws import GOLDEN_GAMMA, Draws, mix64, prompt_key
-from .length import natural_length
+from .framing import Framing
+from .length import SHORTEST_ANSWER, natural_length
 from .logprobs import LogprobSource, TokenLogprobs
 from .spec import ChoicePlan, SamplingSpec
 from .stop import end_at_stop_string, end_at_stop_token
@@ -87,6 +89,8 @@ class Generator:
             choice = self._constrained(spec, draws)
         elif self._echo:
             choice = self._echoed(spec, draws)
+        elif spec.framing is not None:
+            choice = self._framed(spec, spec.framing, draws)
         else:
             choice = self._composed(spec, draws)
         if spec.stop_token_ids:
@@ -98,9 +102,51 @@ class Generator:
             choice.logprobs = source.of_output(choice.token_ids, spec.logprobs, key, spec.greedy)
         return choice
 
-    def _composed(self, spec: SamplingSpec, draws: Draws) -> ChoicePlan:
-        """Answer with an introduction and sentences of the corpus."""
+    def _framed(self, spec: SamplingSpec, framing: Framing, draws: Draws) -> ChoicePlan:
+        """Answer with reasoning first, where it is wanted, and then with a text or with calls of tools."""
         length = natural_length(draws, self._mean, self._std_dev, spec.min_tokens)
+        calls = None if framing.calls is None else self._tokenizer.encode(framing.calls(draws), False)
+        thought = self._reasoned(spec, framing, draws, length, 0 if calls is None else len(calls))
+        count = len(thought.ids)
+        if count >= spec.max_tokens:
+            return ChoicePlan(thought.ids[: spec.max_tokens], thought.deltas[: spec.max_tokens], "length")
+        rest = replace(spec, max_tokens=spec.max_tokens - count, min_tokens=max(0, spec.min_tokens - count))
+        if calls is not None:
+            choice = self._calling(rest, calls, draws)
+        else:
+            choice = self._composed(rest, draws, max(length - count, SHORTEST_ANSWER, rest.min_tokens + 1))
+        choice.token_ids = thought.ids + choice.token_ids
+        choice.deltas = thought.deltas + choice.deltas
+        return choice
+
+    def _reasoned(self, spec: SamplingSpec, framing: Framing, draws: Draws, length: int, reserved: int) -> Passage:
+        """Return reasoning between its tags for an answer of `length` tokens, if possible with `reserved` left."""
+        reasoning = framing.reasoning
+        if reasoning is None:
+            return Passage([], [])
+        whole = spec.max_tokens if spec.ignore_eos else min(length, spec.max_tokens)
+        before, after = (self._tokenizer.encode(tag, False) for tag in (reasoning.start, reasoning.end))
+        room = spec.max_tokens - reserved - len(before) - len(after)
+        count = min(reasoning.length(whole), room) if reserved else reasoning.length(whole)
+        ids = before + self._thoughts(draws, max(count, 0)) + after
+        return Passage(ids, self._detokenizer.deltas(ids, spec.skip_special_tokens))
+
+    def _thoughts(self, draws: Draws, count: int) -> list[int]:
+        """Return tokens of whole sentences, if possible."""
+        corpus = self._prepared().corpus
+        return corpus.passage(corpus.sentence_start(draws, count), count).ids if count else []
+
+    def _calling(self, spec: SamplingSpec, calls: list[int], draws: Draws) -> ChoicePlan:
+        """Answer with tokens that call tools, and with more where the answer may not end behind them."""
+        length = max(len(calls), spec.min_tokens)
+        ends = not spec.ignore_eos and length < spec.max_tokens
+        count = length if ends else spec.max_tokens
+        return self._from_ids(spec, (calls + self._thoughts(draws, max(0, count - len(calls))))[:count], ends)
+
+    def _composed(self, spec: SamplingSpec, draws: Draws, length: int | None = None) -> ChoicePlan:
+        """Answer with an introduction and sentences of the corpus, `length` tokens where nothing cuts it short."""
+        if length is None:
+            length = natural_length(draws, self._mean, self._std_dev, spec.min_tokens)
         ends = not spec.ignore_eos and length <= spec.max_tokens
         passage = self._passage(spec, draws, length - 1, length - 1 if ends else spec.max_tokens)
         return self._close(spec, passage, ends)

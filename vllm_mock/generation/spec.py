@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from .framing import Framing
 from .logprobs import TokenLogprobs
 
 FinishReason = Literal["stop", "length"]
@@ -18,7 +19,8 @@ class SamplingSpec:
     `max_tokens` is the bound in tokens, already reduced to what the context leaves. `logprobs` is a number of
     alternatives (-1: all), None for no log probabilities; those of the prompt come from
     Generator.prompt_logprobs(). `last_user_text` is what the echo mode repeats. `model` is the name that the text
-    mentions, "" for the first served one. All others are vLLM's parameters.
+    mentions, "" for the first served one. `framing` has no effect in the echo mode, which repeats what is to be
+    parsed, and under restrictions of the vocabulary. All others are vLLM's parameters.
     """
 
     max_tokens: int
@@ -37,6 +39,7 @@ class SamplingSpec:
     allowed_token_ids: Sequence[int] | None = None
     logit_bias: Mapping[int, float] | None = None
     bad_words: Sequence[str] | None = None
+    framing: Framing | None = None
 
     @property
     def greedy(self) -> bool:

@@ -7,11 +7,15 @@ from vllm_mock.output.result import OutputDelta
 
 
 class ReasoningFormat(ABC):
-    """A way in which models tell their reasoning from the answer. Positions are in characters."""
+    """A way in which models tell their reasoning from the answer. Positions are in characters.
 
-    @abstractmethod
-    def write(self, reasoning: str) -> str:
-        """What stands before the answer."""
+    `start` and `end` stand around it. `always`: what has no reasoning must have the tags, or all of it would be taken
+    for reasoning.
+    """
+
+    start: str
+    end: str
+    always = False
 
     @abstractmethod
     def whole(self, text: str) -> tuple[str | None, str | None]:

@@ -19,9 +19,7 @@ class TaggedReasoning(ReasoningFormat):
 
     start = "<think>"
     end = "</think>"
-
-    def write(self, reasoning: str) -> str:
-        return f"{self.start}{reasoning}{self.end}"
+    always = True
 
     def whole(self, text: str) -> tuple[str | None, str | None]:
         before, tag, after = text.partition(self.start)

@@ -8,6 +8,7 @@ from vllm_mock.generation import SamplingSpec
 from vllm_mock.output import OutputParsing, ReasoningFormat, reasoning_format, tool_format
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.routes.openai import headers
+from vllm_mock.routes.openai.framing import framing
 from vllm_mock.routes.openai.refusal import engine_stage
 
 if TYPE_CHECKING:
@@ -62,10 +63,16 @@ def prepare_chat_body(services: "Services", environ: dict[str, Any], body: "Chat
     checked = check_chat(body, services.tokenizer, services.limits)
     _check_engine_input(services, environ, body, [checked])
     spec = _spec(services, body, checked.max_tokens, model)
+    parsing = output_parsing(services, body, checked)
     if services.settings.mode == "echo":
         spec.last_user_text = _last_user_text(body.messages)
+    elif parsing is not None:
+        defaults = services.settings.default_chat_template_kwargs
+        spec.framing = framing(body, parsing, defaults, _last_user_text(body.messages))
+    if parsing is not None and (parsing.tools or parsing.reasoning):
+        spec.skip_special_tokens = False
     role, echo = _role_and_echo(services, body)
-    return PreparedChat(body, model, role, echo, checked, spec, output_parsing(services, body, checked))
+    return PreparedChat(body, model, role, echo, checked, spec, parsing)
 
 
 def output_parsing(

@@ -1,0 +1,64 @@
+"""Which tools are called, and with which arguments."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from .draws import Draws
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[^\W_]+")
+# Words of names that say nothing about what a function is for.
+_COMMON = frozenset(("get", "set", "the", "for", "and", "run", "call", "tool", "function"))
+_SHORTEST_WORD = 3
+_MOST_CALLS = 3
+
+
+class Function(NamedTuple):
+    """A tool that can be called; `parameters` is the JSON schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: Any
+
+
+Call = tuple[str, Any]
+
+
+def choose_calls(functions: Sequence[Function], request: str, draws: Draws, *, several: bool) -> list[Call]:
+    """Calls that answer a request: of the function that it names, or of several that it names."""
+    asked = _words(request)
+    named = [function for function in functions if asked & _words(function.name)]
+    chosen = [_best(named or functions, asked, draws)]
+    if several and len(named) > 1 and draws.below(2):
+        chosen = named[:_MOST_CALLS]
+    return [(function.name, _arguments(function, draws)) for function in chosen]
+
+
+def _words(text: str) -> frozenset[str]:
+    words = (word.lower() for word in _WORD.findall(text))
+    return frozenset(word for word in words if len(word) >= _SHORTEST_WORD and word not in _COMMON)
+
+
+def _best(functions: Sequence[Function], asked: frozenset[str], draws: Draws) -> Function:
+    """The function whose name and description have most words of the request, one of those with equally many."""
+    scores = [2 * len(asked & _words(f.name)) + len(asked & _words(f.description)) for f in functions]
+    best = [function for function, score in zip(functions, scores, strict=True) if score == max(scores)]
+    return best[draws.below(len(best))]
+
+
+def _arguments(function: Function, draws: Draws) -> Any:
+    """Arguments that are valid against the function's schema."""
+    return _value(function.parameters or {"type": "object"}, draws)
+
+
+def _value(schema: Any, draws: Draws) -> Any:
+    if "enum" in schema:
+        return schema["enum"][draws.below(len(schema["enum"]))]
+    kind = schema.get("type", "object")
+    if kind == "object":
+        return {name: _value(part, draws) for name, part in schema.get("properties", {}).items()}
+    if kind == "array":
+        return [_value(schema.get("items", {"type": "string"}), draws)]
+    return {"integer": draws.below(100), "number": draws.below(100) / 2, "boolean": True, "null": None}.get(
+        kind, "text"
+    )
