@@ -196,6 +196,10 @@ def _logprob_entries(value: Any) -> Any:
     return value
 
 
+def _times(value: Any) -> Any:
+    return {name: _number(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
 # How each key's value is replaced by what of it must be equal.
 REPLACEMENTS = {
     "id": _identifier,
@@ -205,5 +209,8 @@ REPLACEMENTS = {
     "system_fingerprint": _fingerprint,
     "token_ids": _token_ids,
     "logprobs": _logprobs,
+    "reasoning": _text,
+    "reasoning_tokens": _number,
     "cached_tokens": _number,
+    "metrics": _times,
 }
