@@ -1,5 +1,6 @@
 """Which tools are called, and with which arguments."""
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[^\W_]+")
 _COMMON = frozenset(("get", "set", "the", "for", "and", "run", "call", "tool", "function"))
 _SHORTEST_WORD = 3
 _MOST_CALLS = 3
+_LONGEST_ARGUMENTS = 400  # characters, where the schema leaves the choice
 
 
 class Function(NamedTuple):
@@ -48,17 +50,12 @@ def _best(functions: Sequence[Function], asked: frozenset[str], draws: Draws) ->
 
 def _arguments(function: Function, draws: Draws) -> Any:
     """Arguments that are valid against the function's schema."""
-    return _value(function.parameters or {"type": "object"}, draws)
+    # Imported here: a text needs none of it.
+    from .structured import json_text
 
-
-def _value(schema: Any, draws: Draws) -> Any:
-    if "enum" in schema:
-        return schema["enum"][draws.below(len(schema["enum"]))]
-    kind = schema.get("type", "object")
-    if kind == "object":
-        return {name: _value(part, draws) for name, part in schema.get("properties", {}).items()}
-    if kind == "array":
-        return [_value(schema.get("items", {"type": "string"}), draws)]
-    return {"integer": draws.below(100), "number": draws.below(100) / 2, "boolean": True, "null": None}.get(
-        kind, "text"
-    )
+    schema = function.parameters
+    if not schema:
+        return {}
+    if isinstance(schema, dict):
+        schema = {"type": "object", **schema}
+    return json.loads(json_text(schema, draws, _LONGEST_ARGUMENTS))
