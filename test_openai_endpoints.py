@@ -408,6 +408,55 @@ def completion_stream(target: Target) -> None:
     check_usage(chunks[-1].usage, 8)
 
 
+# ---- Embeddings -------------------------------------------------------------------------------------------
+
+
+def embed(target: Target, given: Any, **parameters: Any) -> Any:
+    """An embeddings answer; NotOffered if the server's model has none."""
+    try:
+        return target.client.embeddings.create(model=target.model, input=given, **parameters)
+    except openai.NotFoundError:
+        raise NotOffered("the model makes no embeddings") from None
+
+
+def cosine(one: list[float], other: list[float]) -> float:
+    lengths = [sum(number * number for number in vector) ** 0.5 for vector in (one, other)]
+    return sum(a * b for a, b in zip(one, other, strict=True)) / lengths[0] / lengths[1]
+
+
+@check("embeddings: a vector for each input, in order, with their usage")
+def embeddings_answer(target: Target) -> str:
+    answer = embed(target, ["Hello world", "Say this is a test!", "Hello world"])
+    equal([entry.index for entry in answer.data], [0, 1, 2], "indices")
+    equal(len({len(entry.embedding) for entry in answer.data}), 1, "number of lengths")
+    expect(answer.usage.prompt_tokens == answer.usage.total_tokens > 0, f"usage {answer.usage}")
+    expect(cosine(answer.data[0].embedding, answer.data[2].embedding) > 0.9999, "equal texts have other vectors")
+    expect(cosine(answer.data[0].embedding, answer.data[1].embedding) < 0.999, "all texts have one vector")
+    return f"{len(answer.data[0].embedding)} dimensions"
+
+
+@check("embeddings: float and base64 are the same numbers")
+def embeddings_forms(target: Target) -> None:
+    floats = embed(target, "Hello world", encoding_format="float").data[0].embedding
+    decoded = embed(target, "Hello world").data[0].embedding  # the SDK asks for base64 and decodes it
+    expect(max(abs(a - b) for a, b in zip(floats, decoded, strict=True)) < 1e-5, "they differ")
+
+
+@check("embeddings: dimensions shorten the vector")
+def embeddings_dimensions(target: Target) -> None:
+    try:
+        answer = embed(target, "Hello world", dimensions=64)
+    except openai.BadRequestError as error:
+        raise NotOffered(f"refused: {error}") from None
+    equal(len(answer.data[0].embedding), 64, "length")
+
+
+@check("embeddings: no input is a BadRequestError")
+def embeddings_empty(target: Target) -> None:
+    embed(target, "Hello world")
+    refused(openai.BadRequestError, 400, lambda: embed(target, []))
+
+
 # ---- Async client -----------------------------------------------------------------------------------------
 
 

@@ -435,6 +435,88 @@ def returned_ids(target: Target) -> None:
     equal(answer["prompt_token_ids"], tokenize(target, messages=QUESTION)["tokens"], "the prompt ids")
 
 
+# ---- Pooling ----------------------------------------------------------------------------------------------
+
+
+def pooled(target: Target, path: str, **fields: Any) -> Any:
+    """A good answer; NotOffered if the server's model is not of the kind for this route."""
+    response = target.post(path, {"model": target.model, **fields})
+    if response.status_code == 404:
+        raise NotOffered(f"{path} is not served for this model")
+    return good(response)
+
+
+TEXTS = ["The cat sat on the mat.", "Quantum field theory explains particles", "A cat sat on a mat"]
+
+
+@check("/v1/embeddings: bytes come with metadata about them")
+def embeddings_bytes(target: Target) -> str:
+    pooled(target, "/v1/embeddings", input="a")
+    fields = {"input": TEXTS, "encoding_format": "bytes", "embed_dtype": "float16"}
+    response = target.post("/v1/embeddings", {"model": target.model, **fields})
+    equal(media_type(response), "application/octet-stream", "content-type")
+    data = json.loads(response.headers["metadata"])["data"]
+    equal([entry["index"] for entry in data], [0, 1, 2], "indices")
+    equal(data[-1]["end"], len(response.content), "the end of the last vector")
+    equal(data[0]["end"], 2 * data[0]["shape"][0], "the bytes of a vector")
+    return f"{data[0]['shape'][0]} dimensions"
+
+
+@check("/score and /v1/score: a score for each pair, all spellings alike")
+def score(target: Target) -> None:
+    answer = pooled(target, "/score", text_1=TEXTS[0], text_2=TEXTS)
+    equal([entry["index"] for entry in answer["data"]], [0, 1, 2], "indices")
+    scores = [entry["score"] for entry in answer["data"]]
+    expect(scores[0] > scores[2] > scores[1], f"scores are {scores}")
+    other = pooled(target, "/v1/score", queries=TEXTS[0], documents=TEXTS)
+    equal([entry["score"] for entry in other["data"]], scores, "the scores of /v1/score")
+
+
+@check("/rerank, /v1/rerank and /v2/rerank: the best documents first, top_n of them")
+def rerank(target: Target) -> None:
+    for path in ("/rerank", "/v1/rerank", "/v2/rerank"):
+        results = pooled(target, path, query=TEXTS[0], documents=TEXTS[1:])["results"]
+        equal([result["index"] for result in results], [1, 0], "the order")
+        equal(results[0]["document"]["text"], TEXTS[2], "the best document")
+        equal(
+            pooled(target, path, query=TEXTS[0], documents=TEXTS[1:], top_n=1)["results"], results[:1], "the best one"
+        )
+
+
+@check("/classify and /v1/classify: probabilities and the label of the highest")
+def classify(target: Target) -> str:
+    answer = pooled(target, "/classify", input=TEXTS)
+    for entry in answer["data"]:
+        equal(len(entry["probs"]), entry["num_classes"], "number of probabilities")
+        expect(abs(sum(entry["probs"]) - 1) < 1e-3, f"probabilities are {entry['probs']}")
+    equal(pooled(target, "/v1/classify", input=TEXTS)["data"], answer["data"], "the answer of /v1/classify")
+    return ", ".join(entry["label"] for entry in answer["data"])
+
+
+@check("/pooling: numbers of each prompt")
+def pooling(target: Target) -> None:
+    answer = pooled(target, "/pooling", input=TEXTS)
+    equal([entry["object"] for entry in answer["data"]], ["pooling"] * 3, "objects")
+    expect(answer["usage"]["prompt_tokens"] > 10, f"usage {answer['usage']}")
+
+
+@check("/v2/embed: Cohere's form, by type")
+def cohere_embed(target: Target) -> None:
+    answer = pooled(target, "/v2/embed", texts=TEXTS, embedding_types=["float", "ubinary"])
+    equal(sorted(answer["embeddings"]), ["float", "ubinary"], "the types")
+    equal(len(answer["embeddings"]["float"]), 3, "number of vectors")
+    equal(answer["response_type"], "embeddings_by_type", "response_type")
+
+
+@check("pooling: bad requests are refused")
+def pooling_refusals(target: Target) -> None:
+    pooled(target, "/v1/embeddings", input="a")
+    bad = {"model": target.model, "input": "a", "encoding_format": "x"}
+    check_error(target.post("/v1/embeddings", bad), 400, "Bad Request", "body.encoding_format")
+    check_error(target.post("/v1/embeddings", {"model": target.model, "input": []}), 400, "BadRequestError")
+    check_error(target.post("/v1/embeddings", {"model": "absent-model", "input": "a"}), 404, "NotFoundError")
+
+
 # ---- Metrics ----------------------------------------------------------------------------------------------
 
 SAMPLE_LINE = re.compile(r'([a-zA-Z_:][\w:]*)(?:\{((?:\w+="(?:[^"\\]|\\.)*",?)*)\})? (\S+)(?: \d+)?')

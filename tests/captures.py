@@ -5,6 +5,7 @@ then comes the answer as `curl -i` showed it, with one newline added. What the e
 probabilities, numbers of generated and of cached tokens) was made up by a script in the recording.
 """
 
+import base64
 import json
 import re
 from dataclasses import dataclass, field
@@ -82,6 +83,8 @@ def comparable(reply: Reply) -> str:
     elif content_type == "application/json" and reply.status < 400 and reply.body:
         _check_compact(reply.body)
         lines.append(_shape(reply.json()))
+    elif content_type == "application/octet-stream":
+        lines.append("<bytes>")
     else:
         lines.append(reply.body.decode())
     return "\n".join(lines)
@@ -92,7 +95,9 @@ def _comparable_headers(reply: Reply) -> list[str]:
     for name, value in reply.headers:
         if name in UNCOMPARED_HEADERS | OWN_HEADERS:
             continue
-        if name == "location":
+        if name == "metadata":
+            value = json.dumps(_normalised(json.loads(value)))
+        elif name == "location":
             value = re.sub("//[^/]+/", "//HOST/", value)
         elif name == "x-request-id":
             value = re.sub("^[0-9a-f]{32}$", "<32 hex>", value)
@@ -130,14 +135,14 @@ def _shape(document: Any) -> str:
 
 def _check_usage(usage: dict[str, Any] | None) -> None:
     if usage is not None:
-        assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+        assert usage["total_tokens"] == usage["prompt_tokens"] + usage.get("completion_tokens", 0)
 
 
 def _mark_counts(document: Any) -> None:
     """Where a text ended by itself or is not over yet, the number of its tokens is the engine's affair."""
     usage = document.get("usage")
     reasons = {choice["finish_reason"] for choice in document.get("choices", ())}
-    if usage is not None and reasons != {"length"}:
+    if usage is not None and "choices" in document and reasons != {"length"}:
         usage["completion_tokens"] = usage["total_tokens"] = "<count>"
 
 
@@ -200,6 +205,21 @@ def _times(value: Any) -> Any:
     return {name: _number(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
+def _vector(value: Any) -> Any:
+    """Numbers, as text or as bytes in base64. `data` is the name of other lists, too."""
+    if isinstance(value, str):
+        assert base64.b64decode(value, validate=True)
+        return "<base64>"
+    if value and all(type(number) is float for number in value):
+        return "<vector>"
+    return [_normalised(item) for item in value]
+
+
+def _vector_shape(value: Any) -> str:
+    """How many numbers a vector has differs from model to model."""
+    return f"<{len(value)} dimensions>"
+
+
 # How each key's value is replaced by what of it must be equal.
 REPLACEMENTS = {
     "id": _identifier,
@@ -213,4 +233,10 @@ REPLACEMENTS = {
     "reasoning_tokens": _number,
     "cached_tokens": _number,
     "metrics": _times,
+    "embedding": _vector,
+    "data": _vector,
+    "score": _number,
+    "relevance_score": _number,
+    "shape": _vector_shape,
+    "end": _number,
 }

@@ -16,6 +16,8 @@ from server import INSTANT, TINY, ServerPool
 AIBRIX_401 = "AIBrix's 401 is an OpenAI error object with the code invalid_api_key"
 AIBRIX_ROUTES = "AIBrix's LoRA and sleep routes are always on"
 AIBRIX_PATHS = "AIBrix's paths of missing adapters contain nonexistent or /invalid/"
+ALL_TASKS = "AIBrix's mock serves all tasks with one model"
+DIMENSIONS = "AIBrix's clients ask for vectors of a size"
 NO_MARKERS = "the recording's engine fails on the marker ERRFIN in a prompt; ours fails on no text"
 
 DIFFERENT: dict[str, str] = {
@@ -25,6 +27,10 @@ DIFFERENT: dict[str, str] = {
     "lora_disabled": AIBRIX_ROUTES,
     "s2_lload_nf": AIBRIX_PATHS,
     "sleep_disabled": AIBRIX_ROUTES,
+    "e_404v1": ALL_TASKS,
+    "s3_chat": ALL_TASKS,
+    "s3_classify": ALL_TASKS,
+    "s3_emb_ids": DIMENSIONS,
     "e_errfin": NO_MARKERS,
     "e_errfin_stream": NO_MARKERS,
     "e_errfin_cmpl_stream": NO_MARKERS,
@@ -95,6 +101,11 @@ def without_transfer(document: Any) -> None:
     document["kv_transfer_params"] = None
 
 
+def other_winner(document: Any) -> None:
+    """To the recording's engine all texts were equally similar."""
+    document["results"][0]["index"] = 1
+
+
 ADAPTATIONS: dict[str, tuple[Callable[[Any], None], ...]] = {
     "s2_content_parts": (without_transfer,),
     "s2_service_tier": (without_transfer, begun_with_a_tag),
@@ -102,6 +113,7 @@ ADAPTATIONS: dict[str, tuple[Callable[[Any], None], ...]] = {
     "s2_dprank_bad": (without_transfer,),
     "s2_emptymodel": (without_transfer,),
     "s2_lora_chat": (without_transfer,),
+    "s3_rerank": (other_winner,),
 }
 
 

@@ -90,7 +90,7 @@ class RequestHandle:
     @property
     def num_total_tokens(self) -> int:
         """Tokens of prompt and whole output."""
-        return self.num_prompt_tokens + len(self.request.output_token_ids)
+        return self.num_prompt_tokens + self.request.num_output_tokens
 
     @property
     def first_token_due(self) -> float:

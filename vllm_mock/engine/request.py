@@ -33,7 +33,8 @@ class EngineRequest:
     `max_tokens` is the effective bound, `finish_reason` how the output ends
     (one of FINISH_REASONS). `loads_kv`: the prompt's KV cache comes from a peer; `hands_over_kv`: a peer will be told
     the numbers of its blocks. `arrival` is time.monotonic() seconds. A prompt sampled n times is
-    n requests with `index` 0..n-1, submitted in that order. Raises ValueError.
+    n requests with `index` 0..n-1, submitted in that order. `pooling`: nothing is generated; the one output token
+    stands for the end of the prefill, and counts nowhere. Raises ValueError.
     """
 
     request_id: str
@@ -52,6 +53,7 @@ class EngineRequest:
     finish_reason: str = "length"
     n: int = 1
     index: int = 0
+    pooling: bool = False
 
     def tokens(self, start: int, end: int) -> list[int]:
         """The tokens start..end-1 of prompt and output together."""
@@ -65,3 +67,8 @@ class EngineRequest:
         # Refused here: inside the engine it would hit whoever happens to advance it.
         if not self.output_token_ids or self.finish_reason not in FINISH_REASONS:
             raise ValueError(f"no request: {len(self.output_token_ids)} tokens, finish reason {self.finish_reason}")
+
+    @property
+    def num_output_tokens(self) -> int:
+        """Tokens that are generated in all."""
+        return 0 if self.pooling else len(self.output_token_ids)

@@ -43,7 +43,7 @@ class Scheduler:
 
     def check_fits(self, request: EngineRequest) -> None:
         """Raises NeverFits if the request needs more blocks than there are; needs no lock."""
-        needed = self.kv.blocks_for(len(request.prompt_token_ids) + len(request.output_token_ids))
+        needed = self.kv.blocks_for(len(request.prompt_token_ids) + request.num_output_tokens)
         if needed > self.kv.num_blocks:
             raise NeverFits(needed, self.kv.num_blocks)
 

@@ -79,14 +79,15 @@ class Traffic:
 
     def finished(self, handle: RequestHandle) -> None:
         request, ended = handle.request, handle.finished_at
-        tokens = len(request.output_token_ids)
-        self._count_tokens(handle, tokens)
+        tokens = request.num_output_tokens
+        self._count_tokens(handle, len(request.output_token_ids))
         self._running -= 1
         self._success[request.finish_reason].value += 1
         decode = max(0.0, ended - handle.first_token_due)
         self._observe_prompt(handle.num_prompt_tokens)
         self._observe_generation(tokens)
-        self._observe_max_tokens(request.max_tokens)
+        if not request.pooling:
+            self._observe_max_tokens(request.max_tokens)
         self._observe_per_token(decode / (tokens - 1) if tokens > 1 else 0.0)
         self._observe_e2e(ended - request.arrival)
         self._observe_queue(handle.scheduled - handle.queued)
@@ -116,6 +117,9 @@ class Traffic:
         if due <= counted:
             return
         handle.counted = due
+        if handle.request.pooling:
+            self._count_first_token(handle)
+            return
         self._generation_tokens.value += due - counted
         self._count_throughput(handle, counted, due)
         if counted == 0:
@@ -140,7 +144,7 @@ class Traffic:
         external = handle.num_external_tokens
         computed = handle.num_prompt_tokens - cached - external
         self._observe_first(handle.first_token_due - handle.request.arrival)
-        self._observe_iteration(computed + 1)
+        self._observe_iteration(computed if handle.request.pooling else computed + 1)
         self._prompt_tokens.value += handle.num_prompt_tokens
         self.prompt_throughput.add(handle.num_prompt_tokens, handle.first_token_due)
         self._computed.value += computed

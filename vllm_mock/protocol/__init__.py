@@ -40,5 +40,6 @@ def warm_up() -> None:
     from vllm_mock.protocol.completions import CompletionRequest
     from vllm_mock.protocol.tokenize import DetokenizeRequest, TokenizeRequest
 
+    # Those of pooling are built by the first request: most servers get none.
     for model in (ChatCompletionRequest, CompletionRequest, TokenizeRequest, DetokenizeRequest):
         model.model_rebuild()

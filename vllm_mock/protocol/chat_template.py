@@ -98,9 +98,10 @@ def template_arguments(request: "ChatRequest", limits: Limits) -> dict[str, Any]
 
 def _tools(request: "ChatRequest") -> list[dict[str, Any]] | None:
     """The tools as vLLM shows them to a template: known keys only, `strict` and the like only when set."""
-    if request.tools is None:
+    tools = getattr(request, "tools", None)
+    if tools is None:
         return None
-    return [{"type": tool.type, "function": _function(tool.function)} for tool in request.tools]
+    return [{"type": tool.type, "function": _function(tool.function)} for tool in tools]
 
 
 def _function(function: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def tokenize_prompts(
     if request.truncate_prompt_tokens is None:
         for prompt in prompts:
             if isinstance(prompt, str):
-                _check_characters(len(prompt), limits)
+                check_characters(len(prompt), limits)
     return [_tokenized(request, prompt, tokenizer, limits) for prompt in prompts]
 
 
@@ -90,11 +90,11 @@ def _tokenized(request: "Request", prompt: str | list[int], tokenizer: Tokenizer
             _check_decodable(ids, tokenizer)
     keep = request.truncate_prompt_tokens
     if keep is None:
-        _check_tokens(len(ids), text is not None, limits)
+        check_tokens(len(ids), text is not None, limits)
         return TokenizedPrompt(ids, text)
     if keep < 0:
         keep = limits.max_model_len - 1  # leaves room for one token
-    return TokenizedPrompt(_truncated(ids, keep, request.truncation_side), text)
+    return TokenizedPrompt(truncated(ids, keep, request.truncation_side), text)
 
 
 def _check_decodable(ids: list[int], tokenizer: Tokenizer) -> None:
@@ -107,14 +107,14 @@ def _check_decodable(ids: list[int], tokenizer: Tokenizer) -> None:
         raise ApiError.bad_request(str(e)) from None
 
 
-def _truncated(ids: list[int], keep: int, side: str | None) -> list[int]:
+def truncated(ids: list[int], keep: int, side: str | None) -> list[int]:
     """The first `keep` tokens for side "right", the last ones otherwise."""
     if len(ids) <= keep:
         return ids
     return ids[:keep] if side == "right" else ids[len(ids) - keep :]
 
 
-def _check_characters(length: int, limits: Limits) -> None:
+def check_characters(length: int, limits: Limits) -> None:
     longest = limits.max_model_len
     bound = longest * limits.max_chars_per_token
     if length > bound:
@@ -125,7 +125,7 @@ def _check_characters(length: int, limits: Limits) -> None:
         raise ApiError.bad_request(text, "input_text", length)
 
 
-def _check_tokens(count: int, from_text: bool, limits: Limits) -> None:
+def check_tokens(count: int, from_text: bool, limits: Limits) -> None:
     """vLLM stops tokenizing a text one token after the limit, so that number is a lower bound for it."""
     longest = limits.max_model_len
     if count <= longest:

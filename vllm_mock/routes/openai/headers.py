@@ -36,6 +36,16 @@ def scheduling(environ: dict[str, Any], prefix: str, request: Any) -> Scheduling
     )
 
 
+def pooling_scheduling(environ: dict[str, Any], prefix: str, request: Any) -> Scheduling:
+    """The same for a request that generates nothing; Cohere's has neither id nor salt."""
+    return Scheduling(
+        _response_id(environ, prefix, getattr(request, "request_id", None)),
+        environ[STARTED],
+        _priority(environ, request.priority),
+        getattr(request, "cache_salt", None),
+    )
+
+
 def _response_id(environ: dict[str, Any], prefix: str, requested: str | None) -> str:
     """`prefix-ID`: the X-Request-Id header wins over the body's request_id, else 16 random hex digits."""
     chosen = environ.get("HTTP_X_REQUEST_ID", requested)

@@ -77,12 +77,7 @@ def start(
                     index=index,
                 )
             )
-    try:
-        handles = services.engine.submit_all(requests)
-    except QueueFull as full:
-        raise ApiError.queue_full(full.reason) from None
-    except NeverFits as refusal:
-        raise ApiError.bad_request(f"This request can never be scheduled: {refusal}.") from None
+    handles = submit(services, requests)
     runs = [Run(prompt, plan, handle) for (prompt, plan), handle in zip(planned, handles, strict=True)]
     if parsing is not None:
         for run in runs:
@@ -90,13 +85,33 @@ def start(
     return runs
 
 
+def submit(services: "Services", requests: Sequence[EngineRequest]) -> list[RequestHandle]:
+    """Hand requests to the engine, all or none. Raises ApiError as `start`."""
+    try:
+        return services.engine.submit_all(requests)
+    except QueueFull as full:
+        raise ApiError.queue_full(full.reason) from None
+    except NeverFits as refusal:
+        raise ApiError.bad_request(f"This request can never be scheduled: {refusal}.") from None
+
+
 def collect(services: "Services", runs: Sequence[Run], connection: Any) -> None:
     """Block until all runs are done. Raises ApiError when they are aborted by a shutdown."""
-    handles = [run.handle for run in runs]
+    wait(services, [run.handle for run in runs], connection)
+
+
+def wait(
+    services: "Services",
+    handles: Sequence[RequestHandle],
+    connection: Any,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
+    """Do `meanwhile`, then block until all of these are done. Raises ApiError when they are aborted by a shutdown."""
     key = services.watcher.add(connection, lambda: _abort(handles))
     services.generating += 1
     complete = False
     try:
+        meanwhile()
         complete = wait_for_all(handles, services.metrics.record_lag)
     finally:
         services.generating -= 1

@@ -1,0 +1,1 @@
+"""What texts mean, for a server without a model: vectors, classes, and their bytes. Knows no requests."""

@@ -1,0 +1,101 @@
+"""POST /v1/embeddings, and /v2/embed in Cohere's form."""
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, request
+
+from vllm_mock.protocol.json_text import compact, quote
+from vllm_mock.routes.openai import headers, pooled
+from vllm_mock.routes.openai.pooled import Answered, Entry, Tensor
+from vllm_mock.routes.replies import json_reply
+
+if TYPE_CHECKING:
+    from vllm_mock.protocol.cohere import CohereEmbedRequest
+    from vllm_mock.services import Services
+
+# The modules of protocol that import pydantic are imported where they are used: a probe must not wait for them.
+
+
+def register(blueprint: Blueprint, services: "Services") -> None:
+    """Add the routes to the blueprint."""
+
+    def embeddings() -> Response:
+        return answer_embeddings(services, request.environ)
+
+    def cohere_embed() -> Response:
+        return _cohere(services, request.environ)
+
+    blueprint.add_url_rule("/v1/embeddings", "embeddings", embeddings, methods=["POST"])
+    blueprint.add_url_rule("/v2/embed", "cohere_embed", cohere_embed, methods=["POST"])
+
+
+def answer_embeddings(services: "Services", environ: dict[str, Any]) -> Response:
+    """Validate, pool and render; raises ApiError as vLLM would."""
+    from vllm_mock.pooling.vectors import DEFAULT_DIMENSIONS, embed
+    from vllm_mock.protocol.parsing import parse_request
+    from vllm_mock.protocol.pooling import EMBEDDING
+    from vllm_mock.protocol.pooling_stages import check_dimensions, check_engine_input, check_prompts
+
+    body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), EMBEDDING)
+    model = pooled.resolve_model(services, body.model)
+    prompts = check_prompts(body, services.tokenizer, services.limits)
+    check_dimensions(body.dimensions, services.limits)
+    check_engine_input(prompts, services.limits)
+    dimensions = body.dimensions or DEFAULT_DIMENSIONS
+    normalise = body.use_activation is not False
+
+    def pool(ids: list[int]) -> Tensor:
+        return Tensor(embed(services.tokenizer.decode(ids), dimensions, normalise=normalise))
+
+    scheduling = headers.pooling_scheduling(environ, "embd", body)
+    answered, tensors = pooled.run(services, environ, scheduling, model, prompts, pool)
+    return pooled.tensors_reply(answered, tensors, Entry("embedding", "embedding", pooled.short_numbers), body)
+
+
+def _cohere(services: "Services", environ: dict[str, Any]) -> Response:
+    from vllm_mock.pooling.vectors import DEFAULT_DIMENSIONS, embed
+    from vllm_mock.protocol.cohere import CohereEmbedRequest
+    from vllm_mock.protocol.cohere_stages import check_inputs
+    from vllm_mock.protocol.parsing import parse_request
+
+    body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), CohereEmbedRequest)
+    model = pooled.resolve_model(services, body.model)
+    prompts = check_inputs(body, services.tokenizer, services.limits)
+    dimensions = body.output_dimension or DEFAULT_DIMENSIONS
+
+    def pool(ids: list[int]) -> list[float]:
+        return embed(services.tokenizer.decode(ids), dimensions)
+
+    scheduling = headers.pooling_scheduling(environ, "embd", body)
+    answered, vectors = pooled.run(services, environ, scheduling, model, prompts, pool)
+    return json_reply(_cohere_body(answered, vectors, body))
+
+
+def _cohere_body(answered: Answered, vectors: list[list[float]], body: "CohereEmbedRequest") -> str:
+    by_type = {
+        "float": pooled.list_text,
+        "binary": _signed_bits,
+        "ubinary": _bits,
+        "base64": lambda vector: quote(pooled.as_base64(vector)),
+    }
+    asked = body.embedding_types or ["float"]
+    shown = ",".join(f'"{name}":[{",".join(map(show, vectors))}]' for name, show in by_type.items() if name in asked)
+    texts = "" if body.texts is None else f'"texts":{compact(body.texts)},'
+    return (
+        f'{{"id":{quote(answered.response_id)},"embeddings":{{{shown}}},{texts}'
+        '"meta":{"api_version":{"version":"2"},'
+        f'"billed_units":{{"input_tokens":{answered.prompt_tokens},"image_tokens":0}}}},'
+        '"response_type":"embeddings_by_type"}'
+    )
+
+
+def _bits(vector: list[float]) -> str:
+    from vllm_mock.pooling.encoding import bits
+
+    return compact(list(bits(vector)))
+
+
+def _signed_bits(vector: list[float]) -> str:
+    from vllm_mock.pooling.encoding import bits
+
+    return compact([byte - 128 for byte in bits(vector)])
