@@ -21,8 +21,12 @@ from .text import Corpus, Introductions, Passage
 if TYPE_CHECKING:
     from vllm_mock.settings import Settings
 
+    from .structured import Structure
+
 # How often another answer is tried when a choice of n repeats an earlier one; very short answers must repeat.
 _MAX_REDRAWS = 4
+# From the usual number of tokens to a length of structured text.
+_CHARS_PER_TOKEN = 4
 
 
 class _Material(NamedTuple):
@@ -85,12 +89,14 @@ class Generator:
 
     def _choice(self, spec: SamplingSpec, key: int) -> ChoicePlan:
         draws = Draws(key)
-        if is_constrained(spec):
+        if spec.structure is None and is_constrained(spec):
             choice = self._constrained(spec, draws)
         elif self._echo:
             choice = self._echoed(spec, draws)
         elif spec.framing is not None:
             choice = self._framed(spec, spec.framing, draws)
+        elif spec.structure is not None:
+            choice = self._structured(spec, spec.structure, draws)
         else:
             choice = self._composed(spec, draws)
         if spec.stop_token_ids:
@@ -106,13 +112,17 @@ class Generator:
         """Answer with reasoning first, where it is wanted, and then with a text or with calls of tools."""
         length = natural_length(draws, self._mean, self._std_dev, spec.min_tokens)
         calls = None if framing.calls is None else self._tokenizer.encode(framing.calls(draws), False)
-        thought = self._reasoned(spec, framing, draws, length, 0 if calls is None else len(calls))
+        # Of a bounded answer, reasoning must leave most to a structured text, whose length is not yet known.
+        reserved = len(calls) if calls is not None else 0 if spec.structure is None else spec.max_tokens * 2 // 3
+        thought = self._reasoned(spec, framing, draws, length, reserved)
         count = len(thought.ids)
         if count >= spec.max_tokens:
             return ChoicePlan(thought.ids[: spec.max_tokens], thought.deltas[: spec.max_tokens], "length")
         rest = replace(spec, max_tokens=spec.max_tokens - count, min_tokens=max(0, spec.min_tokens - count))
         if calls is not None:
             choice = self._calling(rest, calls, draws)
+        elif rest.structure is not None:
+            choice = self._structured(rest, rest.structure, draws)
         else:
             choice = self._composed(rest, draws, max(length - count, SHORTEST_ANSWER, rest.min_tokens + 1))
         choice.token_ids = thought.ids + choice.token_ids
@@ -197,6 +207,27 @@ class Generator:
         if spec.ignore_eos:
             return self._from_ids(spec, ids + [self._eos] * (count - len(ids)), ends=False)
         return self._from_ids(spec, ids, ends=True)
+
+    def _structured(self, spec: SamplingSpec, structure: "Structure", draws: Draws) -> ChoicePlan:
+        """Answer with a text that follows a structure, cut only if the shortest found is too long."""
+        # Imported here: only such requests pay for it.
+        from .structured import structured_ids
+
+        length = natural_length(draws, self._mean, self._std_dev, spec.min_tokens)
+        room = spec.max_tokens if spec.ignore_eos else spec.max_tokens - 1
+        try:
+            ids = structured_ids(self._tokenizer, structure, draws, room, spec.min_tokens, length * _CHARS_PER_TOKEN)
+        except ValueError:
+            # Accepted by vLLM's libraries, but not understood here.
+            return self._composed(spec, draws)
+        if len(ids) > room:
+            return self._from_ids(spec, ids[: spec.max_tokens], ends=False)
+        if not spec.ignore_eos:
+            return self._from_ids(spec, ids, ends=True)
+        # Once the end of sequence has been sampled nothing holds the text to the structure any more.
+        missing = spec.max_tokens - len(ids)
+        rest = self._passage(spec, draws, missing, missing).ids
+        return self._from_ids(spec, [*ids, self._eos, *rest][: spec.max_tokens], ends=False)
 
     def _from_ids(self, spec: SamplingSpec, ids: list[int], ends: bool) -> ChoicePlan:
         passage = Passage(ids, self._detokenizer.deltas(ids, spec.skip_special_tokens))

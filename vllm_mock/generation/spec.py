@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from .framing import Framing
 from .logprobs import TokenLogprobs
+
+if TYPE_CHECKING:
+    from .structured import Structure
 
 FinishReason = Literal["stop", "length"]
 # Below this temperature vLLM samples greedily.
@@ -19,8 +22,9 @@ class SamplingSpec:
     `max_tokens` is the bound in tokens, already reduced to what the context leaves. `logprobs` is a number of
     alternatives (-1: all), None for no log probabilities; those of the prompt come from
     Generator.prompt_logprobs(). `last_user_text` is what the echo mode repeats. `model` is the name that the text
-    mentions, "" for the first served one. `framing` has no effect in the echo mode, which repeats what is to be
-    parsed, and under restrictions of the vocabulary. All others are vLLM's parameters.
+    mentions, "" for the first served one. `framing` and `structure` have no effect in the echo mode, which repeats
+    what is to be parsed; restrictions of the vocabulary exclude framing, and structure excludes them. All others are
+    vLLM's parameters.
     """
 
     max_tokens: int
@@ -40,6 +44,7 @@ class SamplingSpec:
     logit_bias: Mapping[int, float] | None = None
     bad_words: Sequence[str] | None = None
     framing: Framing | None = None
+    structure: "Structure | None" = None
 
     @property
     def greedy(self) -> bool:

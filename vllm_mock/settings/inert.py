@@ -273,7 +273,6 @@ pangu_ultra_moe_mtp|qwen3_5_mtp|qwen3_next_mtp|qwen4_exp_mtp|step3p5_mtp|step5_m
 --reasoning-config json?
 --kernel-config json
 --additional-config json/text
---structured-outputs-config json
 --aux-output-config json
 --profiler-config json
 --watchdog-config json

@@ -15,7 +15,7 @@ from .kinds import (
     number,
     optional,
 )
-from .structures import GENERATION_DEFAULTS, LORA_MODULES, LoRAModule
+from .structures import GENERATION_DEFAULTS, LORA_MODULES, STRUCTURED_OUTPUTS, LoRAModule
 
 DEFAULT_MODEL = "llama2-7b"
 DEFAULT_MAX_MODEL_LEN = 16384
@@ -88,6 +88,11 @@ class OutputSettings:
     output_tokens_std_dev: float = setting(64.0, number(0, unit="tokens"), "Standard deviation of that length.")
     override_generation_config: dict[str, Any] = setting(
         {}, GENERATION_DEFAULTS, "Defaults of sampling parameters: temperature and max_new_tokens act."
+    )
+    structured_outputs_config: dict[str, Any] = setting(
+        {},
+        STRUCTURED_OUTPUTS,
+        "How structured output looks: disable_any_whitespace, disable_additional_properties, backend.",
     )
     max_logprobs: int = setting(20, integer(-1), "Most logprobs a request may ask for; -1 is no limit.")
     stream_interval: int = setting(1, integer(1, unit="tokens"), "Tokens in each chunk of a stream.")

@@ -35,6 +35,15 @@ _KV_EVENTS_KEYS: dict[str, tuple[type, ...]] = {
     "max_queue_size": (int,),
     "topic": (str,),
 }
+STRUCTURED_OUTPUT_BACKENDS = ("auto", "xgrammar", "guidance", "outlines", "lm-format-enforcer")
+_STRUCTURED_OUTPUTS_KEYS: dict[str, tuple[type, ...]] = {
+    "backend": (str,),
+    "disable_any_whitespace": (bool,),
+    "disable_additional_properties": (bool,),
+    "reasoning_parser": (str,),
+    "reasoning_parser_plugin": (str,),
+    "enable_in_reasoning": (bool,),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +148,19 @@ def _check_generation_defaults(value: dict[str, Any]) -> None:
         raise Refused("max_new_tokens must be a whole number of at least 1")
 
 
+def _check_structured_outputs(value: dict[str, Any]) -> None:
+    _check_keys(value, _STRUCTURED_OUTPUTS_KEYS)
+    backend = value.get("backend", "auto")
+    if backend not in STRUCTURED_OUTPUT_BACKENDS:
+        raise Refused(f"backend must be one of {', '.join(STRUCTURED_OUTPUT_BACKENDS)}")
+    if value.get("disable_any_whitespace") and backend not in ("xgrammar", "guidance"):
+        raise Refused("disable_any_whitespace is only supported for xgrammar and guidance backends.")
+    if value.get("disable_additional_properties") and backend != "guidance":
+        raise Refused("disable_additional_properties is only supported for the guidance backend.")
+
+
 KV_TRANSFER = json_object(_check_kv_transfer)
 KV_EVENTS = json_object(_check_kv_events)
 HISTOGRAM_BUCKETS = json_object(_check_buckets)
 GENERATION_DEFAULTS = json_object(_check_generation_defaults)
+STRUCTURED_OUTPUTS = json_object(_check_structured_outputs)

@@ -1,8 +1,10 @@
 """Texts that conform: to a JSON schema, a regular expression, a grammar, a structural tag.
 
-Nothing here is imported with the package: only requests that ask for structure pay for it.
+Not imported with the package above it: only requests that ask for structure pay for it.
 """
 
+from .fitting import structured_ids
 from .json_text import json_text
+from .structure import Structure
 
-__all__ = ["json_text"]
+__all__ = ["Structure", "json_text", "structured_ids"]

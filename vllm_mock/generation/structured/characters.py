@@ -32,6 +32,13 @@ class Characters:
         """Whether all lower-case letters are in it."""
         return any(low <= ord("a") and ord("z") <= high for low, high in self.ranges)
 
+    @cached_property
+    def usual_run(self) -> int:
+        """How much longer than necessary a run of them becomes: prose or a code, a number, white space."""
+        if self.has_letters:
+            return 24 if " " in self else 8
+        return 3 if any(map(str.isalnum, self._preferred)) else 1
+
     def draw(self, draws: Draws) -> str:
         """Return one of the characters."""
         return draws.pick(self._preferred)

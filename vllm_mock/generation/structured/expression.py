@@ -9,13 +9,11 @@ from collections.abc import Callable, Sequence
 from vllm_mock.generation.draws import Draws
 
 from .characters import Characters
-from .words import SENTENCES
+from .words import SENTENCES, WORDS
 
 INFINITE = math.inf
 # Nested rules beyond this depth take their shortest form.
 _MAX_DEPTH = 40
-# How much longer than necessary a run of one kind of character becomes.
-_USUAL_RUN = 12
 
 
 class Pen:
@@ -166,12 +164,17 @@ class Repeat(Expression):
         return self.item.shortest <= most and pen.depth <= _MAX_DEPTH and pen.draws.chance(60)
 
     def _write_run(self, pen: Pen, characters: Characters, least: float, most: float) -> int:
+        if not characters:
+            return 0
         low = min(max(self.low, least), self.high)
-        high = max(low, min(self.high, most, low + _USUAL_RUN))
-        count = pen.draws.between(int(low), int(high)) if characters else 0
-        run = _words(characters, count, pen.draws) if count > 1 else None
-        if run is not None:
-            return pen.put(run)
+        high = max(low, min(self.high, most, low + characters.usual_run))
+        if characters.has_letters and " " not in characters:
+            fitting = [word for word in WORDS if low <= len(word) <= high]
+            if fitting:
+                return pen.put(pen.draws.pick(fitting))
+        count = pen.draws.between(int(low), int(high))
+        if characters.has_letters and count > 1:
+            return pen.put(_prose(characters, count, pen.draws))
         return pen.put("".join(characters.draw(pen.draws) for _ in range(count)))
 
 
@@ -213,7 +216,6 @@ class Rule(Expression):
 
     def measure(self) -> None:
         if self.inner is not None:
-            self.inner.measure()
             self.shortest, self.height = self.inner.shortest, self.inner.height + 1
 
     def write(self, pen: Pen, least: float, most: float) -> int:
@@ -222,6 +224,31 @@ class Rule(Expression):
         pen.depth += 1
         written = self.inner.write(pen, least, most)
         pen.depth -= 1
+        return written
+
+
+class Lexeme(Expression):
+    """A word of a language in which white space may stand between words: set off where two would become one."""
+
+    longest = INFINITE
+
+    def __init__(self, inner: Expression, space: str) -> None:
+        self.inner = inner
+        self._space = space
+        self.measure()
+
+    def measure(self) -> None:
+        # With the space that it may need.
+        self.shortest, self.height = self.inner.shortest + len(self._space), self.inner.height + 1
+
+    def write(self, pen: Pen, least: float, most: float) -> int:
+        before = "".join(pen.parts[-2:])[-1:]
+        index = len(pen.parts)
+        written = self.inner.write(pen, least, most - len(self._space))
+        after = "".join(pen.parts[index:])[:1]
+        if _is_wordlike(before) and _is_wordlike(after):
+            pen.parts.insert(index, self._space)
+            written += len(self._space)
         return written
 
 
@@ -239,17 +266,30 @@ class Written(Expression):
         return pen.put(self._write_text(pen.draws, least, most))
 
 
+def settle(expressions: Sequence[Expression]) -> None:
+    """Measure the parts of a grammar, parts before wholes, until nothing changes."""
+    before: list[tuple[float, float]] = []
+    while True:
+        for part in expressions:
+            part.measure()
+        now = [_cost(part) for part in expressions]
+        if now == before:
+            return
+        before = now
+
+
+def _is_wordlike(character: str) -> bool:
+    return character.isalnum() or character == "_" or character == "."
+
+
 def _cost(expression: Expression) -> tuple[float, float]:
     return expression.shortest, expression.height
 
 
-def _words(characters: Characters, count: int, draws: Draws) -> str | None:
-    """A run of `count` characters that reads like words, None if the set has not all letters."""
-    if not characters.has_letters:
-        return None
+def _prose(characters: Characters, count: int, draws: Draws) -> str:
+    """A run of `count` characters that reads like prose, without spaces where there can be none."""
+    space = " " if " " in characters else ""
     text = ""
     while len(text) < count:
-        text += draws.pick(SENTENCES).lower().removesuffix(".") + " "
-    if " " not in characters:
-        text = text.replace(" ", "") + text.replace(" ", "")
+        text += draws.pick(SENTENCES).lower().removesuffix(".").replace(" ", space) + space
     return text[:count].rstrip().ljust(count, "e")

@@ -10,6 +10,7 @@ from vllm_mock.protocol.errors import ApiError
 from vllm_mock.routes.openai import headers
 from vllm_mock.routes.openai.framing import framing
 from vllm_mock.routes.openai.refusal import engine_stage
+from vllm_mock.routes.openai.structure import structure
 
 if TYPE_CHECKING:
     from vllm_mock.protocol.chat import ChatCompletionRequest
@@ -162,6 +163,7 @@ def _spec(services: "Services", body: Any, max_tokens: int, model: str) -> Sampl
         allowed_token_ids=body.allowed_token_ids,
         logit_bias={int(key): value for key, value in bias.items()} if bias else None,
         bad_words=body.bad_words,
+        structure=structure(body, services.settings),
     )
 
 
