@@ -210,3 +210,12 @@ def test_no_white_space_where_the_operator_forbids_it(servers: ServerPool) -> No
     client = openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0, timeout=30)
     text = said(client, response_format=json_schema(PERSON)).message.content
     assert text == json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False)
+
+
+def test_reasoning_comes_before_the_structure(servers: ServerPool) -> None:
+    server = servers.get(*INSTANT, "--reasoning-parser", "deepseek_r1")
+    client = openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0, timeout=30)
+    for limit in (None, 120):
+        choice = said(client, response_format=json_schema(PERSON), max_tokens=limit)
+        assert Draft202012Validator(PERSON).is_valid(json.loads(choice.message.content))
+        assert choice.message.model_extra["reasoning"]

@@ -16,14 +16,16 @@ _RESULT_ROLES = ("tool", "function")
 
 
 def framing(
-    body: "ChatCompletionRequest", parsing: OutputParsing, defaults: Mapping[str, Any], request: str
+    body: "ChatCompletionRequest", parsing: OutputParsing, defaults: Mapping[str, Any], request: str, structured: bool
 ) -> Framing | None:
     """How the answer is framed; None for plain text.
 
-    `defaults`: the server's arguments of the chat template. `request`: what the user asked last.
+    `defaults`: the server's arguments of the chat template. `request`: what the user asked last. `structured`: the
+    answer must have a structure, so that only a call that is demanded can take its place.
     """
     reasoning = _reasoning(body, parsing, defaults)
-    calls = parsing.tools if parsing.tools is not None and _calls_tools(body, parsing) else None
+    possible = parsing.tools is not None and not (structured and parsing.tool_choice == "auto")
+    calls = parsing.tools if possible and _calls_tools(body, parsing) else None
     if calls is None:
         return None if reasoning is None else Framing(reasoning)
     return Framing(reasoning, _writer(calls, _functions(body, parsing), request, parsing.parallel))

@@ -69,7 +69,8 @@ def prepare_chat_body(services: "Services", environ: dict[str, Any], body: "Chat
         spec.last_user_text = _last_user_text(body.messages)
     elif parsing is not None:
         defaults = services.settings.default_chat_template_kwargs
-        spec.framing = framing(body, parsing, defaults, _last_user_text(body.messages))
+        structured = spec.structure is not None
+        spec.framing = framing(body, parsing, defaults, _last_user_text(body.messages), structured)
     if parsing is not None and (parsing.tools or parsing.reasoning):
         spec.skip_special_tokens = False
     role, echo = _role_and_echo(services, body)
