@@ -271,3 +271,14 @@ def test_parsers_that_vllm_does_not_have():
 def test_loras_on_the_cpu_are_no_fewer_than_those_in_a_batch():
     assert "expected at least --max-loras, 4" in error_line("--enable-lora", "--max-loras", "4", "--max-cpu-loras", "2")
     assert load("--max-loras", "4", "--max-cpu-loras", "2").max_cpu_loras == 2
+
+
+def test_structured_outputs():
+    assert load("--structured-outputs-config.backend", "guidance").structured_outputs_config == {"backend": "guidance"}
+    for value, reason in (
+        ('{"backend": "magic"}', "backend must be one of auto, xgrammar, guidance, outlines, lm-format-enforcer"),
+        ('{"disable_any_whitespace": true}', "disable_any_whitespace is only supported for xgrammar and guidance"),
+        ('{"disable_additional_properties": true}', "disable_additional_properties is only supported for the guidance"),
+        ('{"nonsense": 1}', "unknown key 'nonsense'"),
+    ):
+        assert reason in error_line("--structured-outputs-config", value)
