@@ -1,10 +1,13 @@
 """gunicorn's settings, the same for `python app.py` and `gunicorn wsgi:app`."""
 
+import gc
+
 from vllm_mock.serving import hooks
 from vllm_mock.serving.arguments import process_settings
 
 _settings = process_settings()
-
+# Start-up makes no garbage worth looking for; a worker enables the collector when it is ready.
+gc.disable()
 
 on_starting = hooks.on_starting
 pre_fork = hooks.pre_fork

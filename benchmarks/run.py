@@ -133,7 +133,7 @@ def measure(parts: list[str], seconds: float, root: Path) -> dict[str, Any]:
 
 def measure_baseline(parts: list[str], seconds: float) -> dict[str, Any]:
     """The same for the least that Flask on gevent can do: tells a slow machine from a slow server."""
-    figures = measure([part for part in parts if part in ("streaming", "requests")], seconds, BASELINE)
+    figures = measure(parts, seconds, BASELINE)
     del figures["machine"]
     return figures
 

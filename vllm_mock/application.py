@@ -58,4 +58,5 @@ def _warm_up(services: Services) -> None:
     gc.freeze()
     # A request leaves no cycles behind; Python's default would look for some every few requests.
     gc.set_threshold(20_000, 20, 20)
+    gc.enable()
     services.lifecycle.ready = True

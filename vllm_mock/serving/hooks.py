@@ -1,6 +1,7 @@
 """gunicorn's hooks: ranks of the workers, the start-up line, and a shutdown as vLLM's."""
 
 import _thread
+import gc
 import os
 import signal
 from typing import Any
@@ -22,6 +23,8 @@ def on_starting(server) -> None:
 
 def pre_fork(server, worker) -> None:
     """Give the worker the lowest free data-parallel rank; it reads it from the environment after the fork."""
+    # What the collector never looks at again, it does not write to: these pages stay shared.
+    gc.freeze()
     taken = set(_ranks.values())
     rank = next(rank for rank in range(len(taken) + 1) if rank not in taken)
     _ranks[worker] = rank

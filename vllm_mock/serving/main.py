@@ -1,5 +1,6 @@
 """`python app.py`: read the settings, then serve with gunicorn, or with Werkzeug where gunicorn cannot run."""
 
+import gc
 import os
 import shlex
 import socket
@@ -19,6 +20,8 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 def main(argv: Sequence[str]) -> int:
     """Serve until a signal ends the process; the exit code is 0 after a clean shutdown, 2 for a bad setting."""
+    # Start-up makes no garbage worth looking for; the worker enables the collector when it is ready.
+    gc.disable()
     settings = settings_or_exit(argv, os.environ)
     if not settings.uds and (refusal := _cannot_listen(settings.host or "0.0.0.0", settings.port)):
         print(f"error: --port {settings.port}: {refusal}", file=sys.stderr)
