@@ -254,6 +254,26 @@ def tokenize_errors(target: Target) -> None:
 # ---- Errors -----------------------------------------------------------------------------------------------
 
 
+@check("POST /pause and /resume, /sleep and /wake_up")
+def pause_and_sleep(target: Target) -> str:
+    paused = target.call("POST", "/pause")
+    if paused.status_code == 404:
+        return "not offered here (vLLM needs VLLM_SERVER_DEV_MODE=1)"
+    try:
+        equal(good(paused), {"status": "paused"}, "answer to /pause")
+        equal(good(target.call("GET", "/is_paused")), {"is_paused": True}, "state")
+        body = {"model": target.model, "prompt": "Hello", "max_tokens": 1}
+        check_error(target.call("POST", "/v1/completions", json=body), 503, "ServiceUnavailableError")
+    finally:
+        equal(good(target.call("POST", "/resume")), {"status": "resumed"}, "answer to /resume")
+    equal(good(target.call("POST", "/sleep?level=1")), {"status": "sleeping", "level": 1}, "answer to /sleep")
+    equal(good(target.call("GET", "/is_sleeping")), {"is_sleeping": True}, "state")
+    equal(good(target.call("POST", "/wake_up")), {"status": "awake", "tags": None}, "answer to /wake_up")
+    equal(good(target.call("POST", "/reset_prefix_cache")), {"success": True}, "answer to /reset_prefix_cache")
+    check_error(target.call("POST", "/sleep?level=9"), 400, "Bad Request", "query.level")
+    return "refused while paused"
+
+
 @check("POST /v1/load_lora_adapter: the adapter is a model until it is unloaded")
 def lora_adapter(target: Target) -> str:
     name = f"adapter-{os.getpid()}"

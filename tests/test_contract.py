@@ -18,6 +18,7 @@ AIBRIX_ROUTES = "AIBrix's LoRA and sleep routes are always on"
 AIBRIX_PATHS = "AIBrix's paths of missing adapters contain nonexistent or /invalid/"
 ALL_TASKS = "AIBrix's mock serves all tasks with one model"
 DIMENSIONS = "AIBrix's clients ask for vectors of a size"
+OTHER_STATE = "the same shape, of another state of the engine"
 NO_MARKERS = "the recording's engine fails on the marker ERRFIN in a prompt; ours fails on no text"
 
 DIFFERENT: dict[str, str] = {
@@ -31,6 +32,9 @@ DIFFERENT: dict[str, str] = {
     "s3_chat": ALL_TASKS,
     "s3_classify": ALL_TASKS,
     "s3_emb_ids": DIMENSIONS,
+    "serverinfo_disabled": AIBRIX_ROUTES,
+    "s2_is_sleeping": OTHER_STATE,
+    "s2_ispaused": OTHER_STATE,
     "e_errfin": NO_MARKERS,
     "e_errfin_stream": NO_MARKERS,
     "e_errfin_cmpl_stream": NO_MARKERS,
@@ -62,6 +66,8 @@ FLAGS_OF_ONE: dict[str, tuple[str, ...]] = {
     # One token and the end of sequence, as "SAY[A]YAS".
     "cmpl_multi": (*DEFAULT, "--output-tokens-mean", "2", "--output-tokens-std-dev", "0"),
     # Recorded when adC had been loaded.
+    # No other answer must see an engine that sleeps or is paused.
+    **dict.fromkeys(("s2_sleep", "s2_pause"), (*SECOND, *SHORT, "--max-cpu-loras", "5")),
     "s2_lload_inplace": (*SECOND, *SHORT, *GUARDED, "--lora-modules", "adC=/adapters/c"),
     "s2_lload_dup": (*SECOND, *SHORT, *GUARDED, "--lora-modules", "adC=/adapters/c"),
     "s2_lunload_ok": (*SECOND, *SHORT, *GUARDED, "--lora-modules", "adC=/adapters/c"),

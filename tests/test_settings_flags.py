@@ -98,6 +98,7 @@ def test_all_names_of_the_table_are_vllms_or_our_own():
     assert own == {
         "--enable-access-log",
         "--protect-admin",
+        "--startup-duration",
         "--llm-engine",
         "--mode",
         "--output-tokens-mean",
@@ -122,7 +123,7 @@ _OTHER_DEFAULTS = {
     *("model", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "num_gpu_blocks", "block_size"),
     *("enable_prefix_caching", "enable_lora", "api_key", "served_model_name", "lora_modules"),
     *("default_chat_template_kwargs", "custom_histogram_buckets", "disable_access_log_for_endpoints"),
-    "structured_outputs_config",
+    *("structured_outputs_config", "profiler_config"),
 }
 
 

@@ -59,4 +59,4 @@ def _warm_up(services: Services) -> None:
     # A request leaves no cycles behind; Python's default would look for some every few requests.
     gc.set_threshold(20_000, 20, 20)
     gc.enable()
-    services.lifecycle.ready = True
+    services.lifecycle.warm = True

@@ -1,4 +1,4 @@
-"""What state the server is in: starting, ready, draining; and how many requests are in flight."""
+"""What state the server is in: loading, ready, draining; and how many requests are in flight."""
 
 import time
 from collections.abc import Callable
@@ -10,11 +10,29 @@ class Lifecycle:
     A request counts as in flight from its dispatch until its last byte was handed to the worker.
     """
 
-    def __init__(self) -> None:
-        self.ready = False
+    def __init__(self, startup_duration: float = 0.0) -> None:
+        """`startup_duration`: seconds that the model takes to load, as it were."""
+        self.warm = False
         self.draining = False
+        self._loaded_at = time.monotonic() + startup_duration
         # An entry per request: append and pop are atomic, and cheaper than a lock around a counter.
         self._flights: list[None] = []
+
+    @property
+    def loading(self) -> bool:
+        """The model is not there yet."""
+        return self._loaded_at > 0 and not self._is_loaded()
+
+    def _is_loaded(self) -> bool:
+        if time.monotonic() < self._loaded_at:
+            return False
+        self._loaded_at = 0.0
+        return True
+
+    @property
+    def ready(self) -> bool:
+        """Requests are answered without delay."""
+        return self.warm and not self.loading and not self.draining
 
     @property
     def in_flight(self) -> int:

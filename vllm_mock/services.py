@@ -4,7 +4,9 @@ import hashlib
 import os
 from dataclasses import dataclass
 
+from vllm_mock.elastic_ep import ElasticEP
 from vllm_mock.engine import FixedEngine
+from vllm_mock.engine_control import EngineControl
 from vllm_mock.generation import Generator
 from vllm_mock.kv_events.service import KVEventService, block_hasher, open_service
 from vllm_mock.kv_transfer import KVTransfer
@@ -42,6 +44,8 @@ class Services:
     replicas: ReplicaCount
     peers: Peers
     store: SharedStore
+    control: EngineControl
+    elastic_ep: ElasticEP
     models: ModelRegistry
     lifecycle: Lifecycle
     watcher: ConnectionWatcher
@@ -75,9 +79,11 @@ def build_services(settings: Settings) -> Services:
         replicas=replicas,
         peers=peers,
         store=store,
+        control=EngineControl(engine, metrics, store, peers),
+        elastic_ep=ElasticEP(store),
         models=ModelRegistry(settings, adapters),
         limits=request_limits(settings, tokenizer),
-        lifecycle=Lifecycle(),
+        lifecycle=Lifecycle(settings.startup_duration),
         watcher=ConnectionWatcher(),
         fingerprint=system_fingerprint(settings),
         kv_transfer=KVTransfer(settings, rank, ranks),

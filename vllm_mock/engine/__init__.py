@@ -3,12 +3,13 @@
 from vllm_mock.engine.fixed import FixedEngine
 from vllm_mock.engine.handle import RequestHandle, SamplingGroup
 from vllm_mock.engine.observer import EngineObserver
-from vllm_mock.engine.request import FINISH_REASONS, EngineRequest, NeverFits, QueueFull
+from vllm_mock.engine.request import FINISH_REASONS, EnginePaused, EngineRequest, NeverFits, QueueFull
 from vllm_mock.engine.timeline import Timeline, TokenTiming
 
 __all__ = [
     "FINISH_REASONS",
     "EngineObserver",
+    "EnginePaused",
     "EngineRequest",
     "FixedEngine",
     "NeverFits",

@@ -10,7 +10,7 @@ from vllm_mock.engine.kv_events import KVEvent
 from vllm_mock.engine.latency import LatencyModel
 from vllm_mock.engine.observer import EngineObserver, NullObserver
 from vllm_mock.engine.removable_heap import RemovableHeap
-from vllm_mock.engine.request import EngineRequest, QueueFull
+from vllm_mock.engine.request import EnginePaused, EngineRequest, QueueFull
 from vllm_mock.engine.scheduler import Scheduler
 from vllm_mock.settings import Settings
 
@@ -42,6 +42,8 @@ class FixedEngine:
         self._changed = threading.Condition(self._lock)
         self._thread_runs = False
         self._wakes_at = 0.0
+        self._closed = False
+        self._held_since: float | None = None
 
     @property
     def now(self) -> float:
@@ -83,9 +85,11 @@ class FixedEngine:
         return self.submit_all((request,))[0]
 
     def submit_all(self, requests: Sequence[EngineRequest]) -> list[RequestHandle]:
-        """Queues all of these requests, or none. Raises QueueFull or NeverFits."""
+        """Queues all of these requests, or none. Raises QueueFull, NeverFits or EnginePaused."""
         handles = self._handles(requests)
         with self._lock:
+            if self._closed:
+                raise EnginePaused
             now = self._clock()
             self._advance(now)
             refused = self._scheduler.refusals(handles, now)
@@ -95,7 +99,9 @@ class FixedEngine:
                 raise QueueFull(refused[0])
             for handle in handles:
                 handle.queued = now
-                if self._scheduler.start_or_queue(handle):
+                if self._held_since is not None:
+                    self._scheduler.queue(handle)
+                elif self._scheduler.start_or_queue(handle):
                     self._start(handle, now)
             needs_thread = self._needs_thread()
         if needs_thread:
@@ -117,10 +123,10 @@ class FixedEngine:
         with self._lock:
             now = self._clock()
             self._advance(now)
-            handle.aborted = True
+            handle.aborted = handle.disturbed = True
             if handle.state in (WAITING, RUNNING):
                 self._ends.remove(handle)
-                self._scheduler.abort(handle, handle.tokens_due(now))
+                self._scheduler.abort(handle, handle.tokens_due(self._now()))
                 handle.finished_at = now
                 self._observer.aborted(handle)
                 self._admit(now)
@@ -135,6 +141,57 @@ class FixedEngine:
             handle.abort()
         return len(handles)
 
+    def close(self) -> None:
+        """Take no requests until open(); what runs and waits goes on."""
+        with self._lock:
+            self._closed = True
+
+    def hold(self) -> None:
+        """Stop time until open(): no token comes, nothing leaves the queue; new requests wait in it."""
+        with self._lock:
+            if self._held_since is None:
+                now = self._clock()
+                self._advance(now)
+                self._held_since = now
+                for handle in self._scheduler.running:
+                    handle.held = handle.disturbed = True
+
+    def open(self) -> None:
+        """Take requests again; those that were held go on where they were."""
+        with self._lock:
+            self._closed = False
+            now = self._clock()
+            since, self._held_since = self._held_since, None
+            if since is not None:
+                for handle in self._scheduler.running:
+                    self._go_on(handle, since, now - since)
+                self._admit(now)
+            needs_thread = self._needs_thread()
+            self._changed.notify()
+        if needs_thread:
+            threading.Thread(target=self._run_clock, name="engine-clock", daemon=True).start()
+
+    def stop(self, request_ids: Sequence[str] | None = None) -> int:
+        """End requests, all of them by default, with what they have: their finish reason is abort. Returns how many."""
+        with self._lock:
+            now = self._now()
+            self._advance(now)
+            handles = self._scheduler.waiting.items() + list(self._scheduler.running)
+            if request_ids is not None:
+                handles = [handle for handle in handles if handle.request.request_id in request_ids]
+            for handle in handles:
+                self._stop(handle, now)
+            self._admit(now)
+            self._notify()
+        return len(handles)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs and nothing waits."""
+        with self._lock:
+            self._advance(self._clock())
+            return not self._scheduler.running and not self._scheduler.waiting
+
     def advance(self, each_running: Callable[[RequestHandle, float], None] | None = None) -> None:
         """Brings the engine up to the present; then calls `each_running(handle, now)` for all that run.
 
@@ -144,14 +201,15 @@ class FixedEngine:
             now = self._clock()
             self._advance(now)
             if each_running is not None:
+                now = self._now()
                 for handle in self._scheduler.running:
                     each_running(handle, now)
 
-    def reset_prefix_cache(self) -> bool:
-        """Forgets all cached blocks; does nothing and returns False while requests run."""
+    def reset_prefix_cache(self, *, running_too: bool = False) -> bool:
+        """Forgets all cached blocks; see Scheduler.reset_prefix_cache."""
         with self._lock:
             self._advance(self._clock())
-            return self._scheduler.reset_prefix_cache()
+            return self._scheduler.reset_prefix_cache(running_too=running_too)
 
     def take_kv_events(self) -> list[KVEvent]:
         """What happened to cached blocks since the last call; blocks that outputs have filled by now are among it."""
@@ -159,7 +217,7 @@ class FixedEngine:
             now = self._clock()
             self._advance(now)
             for handle in self._scheduler.running:
-                self._scheduler.cache_output(handle, handle.tokens_due(now))
+                self._scheduler.cache_output(handle, handle.tokens_due(self._now()))
             events = self._scheduler.events
             return [] if events is None else events.take()
 
@@ -185,14 +243,38 @@ class FixedEngine:
             handles.append(handle)
         return handles
 
+    def _now(self) -> float:
+        """The present, which stands still while the engine is held."""
+        return self._clock() if self._held_since is None else self._held_since
+
+    def _go_on(self, handle: RequestHandle, since: float, seconds: float) -> None:
+        """Moves what a running request still has to get by the time of a pause."""
+        assert handle.timeline is not None
+        handle.timeline = handle.timeline.postponed(since, seconds)
+        self._ends.remove(handle)
+        self._ends.push(handle.timeline.last, handle)
+        handle.held = False
+
+    def _stop(self, handle: RequestHandle, now: float) -> None:
+        handle.cut = handle.tokens_due(now)
+        handle.aborted = handle.disturbed = True
+        handle.held = False
+        self._ends.remove(handle)
+        self._scheduler.abort(handle, handle.cut)
+        handle.finished_at = now
+        self._observer.stopped(handle)
+        handle.wake()
+
     def _advance(self, now: float) -> None:
         """Frees what has ended by `now` and starts what waited, each at its own instant."""
+        if self._held_since is not None:
+            return
         while (first := self._ends.first()) is not None and first[0] <= now:
             self._finish(self._ends.pop(), first[0])
 
     def _admit(self, now: float) -> None:
         """Room was made: starts those that it lets start."""
-        if self._scheduler.waiting:
+        if self._scheduler.waiting and self._held_since is None:
             for handle in self._scheduler.admit():
                 self._start(handle, now)
                 handle.wake()
@@ -222,7 +304,7 @@ class FixedEngine:
     def _needs_thread(self) -> bool:
         """Whether the caller has to start the clock thread (outside the lock: starting one takes long)."""
         self._notify()
-        if self._thread_runs or not self._scheduler.waiting:
+        if self._thread_runs or not self._scheduler.waiting or self._held_since is not None:
             return False
         self._thread_runs = True
         return True
@@ -245,6 +327,9 @@ class FixedEngine:
     def _advance_while_waiting(self) -> None:
         self._advance(self._clock())
         while self._scheduler.waiting and (first := self._ends.first()) is not None:
+            if self._held_since is not None:
+                self._changed.wait()
+                continue
             self._wakes_at = first[0]
             self._changed.wait(max(0.0, first[0] - self._clock()))
             self._advance(self._clock())

@@ -41,7 +41,9 @@ class RequestHandle:
     `queued`: handed to the engine; `scheduled`: left the waiting queue; `finished_at`: slot freed.
     Of the prompt, `num_cached_tokens` were in the prefix cache, `num_external_tokens` come from a peer.
     `block_ids` are the numbers of its blocks, if a peer is to be told of them.
-    `counted` belongs to the observer: tokens that it has already accounted for.
+    `counted` belongs to the observer: tokens that it has already accounted for. `disturbed` tells whoever waits for a
+    token to look closer: the request was aborted, or is held by a paused engine. `cut`: it was ended by the operator
+    after that many tokens, of which `sent` were delivered.
     """
 
     __slots__ = (
@@ -53,14 +55,18 @@ class RequestHandle:
         "block_hashes",
         "block_ids",
         "counted",
+        "cut",
+        "disturbed",
         "finished_at",
         "group",
+        "held",
         "num_cached_tokens",
         "num_external_tokens",
         "num_prompt_tokens",
         "queued",
         "request",
         "scheduled",
+        "sent",
         "state",
         "timeline",
     )
@@ -74,7 +80,9 @@ class RequestHandle:
         self.num_prompt_tokens = len(request.prompt_token_ids)
         self.num_cached_tokens = self.num_external_tokens = 0
         self.block_ids: Sequence[int] = ()
-        self.aborted = False
+        self.aborted = self.disturbed = self.held = False
+        self.cut: int | None = None
+        self.sent = 0
         self.allocation: Allocation | None = None
         self.group: SamplingGroup | None = None
         self.timeline: Timeline | None = None
@@ -119,6 +127,10 @@ class RequestHandle:
         if timing is not None:
             self._delivered += 1
         return timing
+
+    def seek(self, tokens: int) -> None:
+        """Go on after that many tokens: an engine that was paused has moved the others."""
+        self._delivered = tokens
 
     def finish(self) -> None:
         """All tokens are delivered. Does nothing if the engine has already freed the slot."""

@@ -16,6 +16,10 @@ class QueueFull(Exception):
         self.reason = reason
 
 
+class EnginePaused(Exception):
+    """The engine takes no requests until it is resumed."""
+
+
 class NeverFits(Exception):
     """The request needs more KV blocks than the cache has in all."""
 

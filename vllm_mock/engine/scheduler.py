@@ -73,8 +73,13 @@ class Scheduler:
         request = handle.request
         if self.may_run(request.lora_name) and not self._somebody_waits() and self._start(handle):
             return True
-        self.waiting.push((request.priority, request.arrival) if self._by_priority else (), handle)
+        self.queue(handle)
         return False
+
+    def queue(self, handle: RequestHandle) -> None:
+        """Lets a new request wait."""
+        request = handle.request
+        self.waiting.push((request.priority, request.arrival) if self._by_priority else (), handle)
 
     def admit(self) -> Iterator[RequestHandle]:
         """Moves requests from the queue to the running set while seats and KV blocks last."""
@@ -119,14 +124,25 @@ class Scheduler:
         if self.events is not None:
             self.events.stored(handle.request, start, handle.block_hashes, handle.allocation.stored)
 
-    def reset_prefix_cache(self) -> bool:
-        """Forgets all cached blocks; does nothing and returns False while requests run."""
+    def reset_prefix_cache(self, *, running_too: bool = False) -> bool:
+        """Forgets all cached blocks; returns False and does nothing while requests run, unless `running_too`.
+
+        Then those keep their content in blocks that nobody can share; False if that takes more blocks than there are.
+        """
+        holders = list(self.running) if running_too else []
+        needed = sum(self.kv.blocks_for(handle.num_total_tokens) for handle in holders)
+        if needed > self.kv.num_blocks:
+            return False
+        for handle in holders:
+            assert handle.allocation is not None
+            self.kv.release(handle.allocation)
         if not self.kv.reset():
             return False
+        for handle in holders:
+            handle.block_hashes = ()
+            handle.allocation = self.kv.allocate((), handle.num_prompt_tokens, handle.num_total_tokens)
         if self.events is not None:
             self.events.cleared()
-        if self._block_ids is not None:
-            self._block_ids = BlockIds()
         return True
 
     def _start(self, handle: RequestHandle) -> bool:

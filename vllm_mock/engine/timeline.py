@@ -28,6 +28,12 @@ class Timeline:
         self.dues = dues
         self.last = dues[-1] if dues else first + (count - 1) * interval
 
+    def postponed(self, since: float, seconds: float) -> "Timeline":
+        """The same with every token that is due after `since` coming `seconds` later."""
+        dues = self.dues or [self.first + number * self.interval for number in range(self.count)]
+        moved = [due if due <= since else due + seconds for due in dues]
+        return Timeline(moved[0], self.count, self.interval, moved)
+
     def timing(self, number: int) -> TokenTiming | None:
         """The timing with that number (from 0), or None behind the last one."""
         if self.dues is None:

@@ -10,7 +10,7 @@ from .logprobs import TokenLogprobs
 if TYPE_CHECKING:
     from .structured import Structure
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "abort"]
 # Below this temperature vLLM samples greedily.
 GREEDY_TEMPERATURE = 1e-5
 

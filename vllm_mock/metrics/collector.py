@@ -55,7 +55,7 @@ class MeasuredEngine(Protocol):
 class Metrics:
     """All families of one engine; attach the engine before the first scrape.
 
-    It is the engine's EngineObserver (scheduled, finished, aborted, rejected). `record_lag(seconds)`
+    It is the engine's EngineObserver (scheduled, finished, aborted, stopped, rejected). `record_lag(seconds)`
     takes how late a token was sent; `http` counts requests by route.
     """
 
@@ -80,6 +80,7 @@ class Metrics:
         self.scheduled = self._traffic.scheduled
         self.finished = self._traffic.finished
         self.aborted = self._traffic.aborted
+        self.stopped = self._traffic.stopped
         self.rejected = self._traffic.rejected
         self._lag = WorstOf(LAG_WINDOW_SECONDS)
         self.record_lag = self._lag.record

@@ -105,6 +105,14 @@ class Traffic:
             self.progress(handle, handle.finished_at)
             self._running -= 1
 
+    def stopped(self, handle: RequestHandle) -> None:
+        """Ended by the operator: unlike a client that leaves, vLLM counts it as finished."""
+        self._success["abort"].value += 1
+        if handle.timeline is not None:
+            self.progress(handle, handle.finished_at)
+            self._running -= 1
+            self._observe_e2e(handle.finished_at - handle.request.arrival)
+
     def rejected(self, reason: str, prompts: int) -> None:
         self._rejections[reason].value += prompts
 

@@ -87,6 +87,17 @@ class ApiError(Exception):
         return cls(HTTPStatus.BAD_REQUEST, message, "BadRequestError", param)
 
     @classmethod
+    def loading(cls) -> "ApiError":
+        """503 before the model is loaded (--startup-duration); vLLM's port would still be closed."""
+        return cls(HTTPStatus.SERVICE_UNAVAILABLE, "The model is still being loaded.", "ServiceUnavailableError")
+
+    @classmethod
+    def paused(cls) -> "ApiError":
+        """503 of a paused or sleeping engine."""
+        text = "Generation is paused. Please retry after it resumes."
+        return cls(HTTPStatus.SERVICE_UNAVAILABLE, text, "ServiceUnavailableError")
+
+    @classmethod
     def not_found(cls, message: str, param: str | None = None) -> "ApiError":
         """404 NotFoundError."""
         return cls(HTTPStatus.NOT_FOUND, message, "NotFoundError", param)

@@ -16,10 +16,10 @@ def health_blueprint(services: "Services") -> Blueprint:
     lifecycle = services.lifecycle
 
     def health() -> Response:
-        return empty_reply(503 if lifecycle.draining else 200)
+        return empty_reply(503 if lifecycle.draining or lifecycle.loading else 200)
 
     def ready() -> Response:
-        if lifecycle.ready and not lifecycle.draining:
+        if lifecycle.ready:
             return json_reply('{"status": "ready"}')
         return json_reply('{"status": "not ready"}', 503)
 

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 GUARDED_PREFIXES = ("/v1", "/v2", "/inference", "/cohere")
 # What bends the server itself; guarded with --protect-admin.
 ADMIN_PREFIXES = ("/set_metrics", "/mock/")
+SCALING = b'{"error":"The model is currently scaling. Please try again later."}'
 # The key of the environ by which one hook tells the other that the key was refused.
 REFUSED = "vllm_mock.refused"
 STATE_PATHS = frozenset(("/health", "/ready", "/ping", "/metrics"))
+SCALING_PATHS = frozenset(("/health", "/is_scaling_elastic_ep", "/debug/elastic_ep"))
 
 
 class ApiKeys:
@@ -59,6 +61,7 @@ def install(app: Flask, services: "Services") -> None:
 
     with_request_ids = settings.enable_request_id_headers
     lifecycle = services.lifecycle
+    elastic = services.elastic_ep
 
     # The hooks read the WSGI environ: each look through Flask's request proxy costs a microsecond.
     @app.before_request
@@ -71,8 +74,10 @@ def install(app: Flask, services: "Services") -> None:
         if keys is not None and path.startswith(guarded) and not keys.accept(environ.get("HTTP_AUTHORIZATION")):
             environ[REFUSED] = True
             return error_reply(ApiError.unauthorized())
-        if lifecycle.draining and path not in STATE_PATHS:
-            return error_reply(ApiError.shutting_down())
+        if (lifecycle.draining or lifecycle.loading) and path not in STATE_PATHS:
+            return error_reply(ApiError.shutting_down() if lifecycle.draining else ApiError.loading())
+        if elastic.scaling and path not in SCALING_PATHS:
+            return json_reply(SCALING, 503)
         return None
 
     @app.after_request

@@ -67,8 +67,13 @@ def paced(handle: RequestHandle, render: Render, record_lag: RecordLag, idle: fl
                 yield from _long_wait(due, handle, idle)
             else:
                 yield due if due > now else now
-            if handle.aborted:
-                return
+            if handle.disturbed:
+                handle.sent = sent
+                yield from _while_held(handle, idle)
+                if handle.aborted:
+                    return
+                handle.seek(sent)
+                break
             now = monotonic()
             record_lag(now - due)
             fresh = 1 if now < due + interval else _due_by(now - due, interval, count - taken)
@@ -88,12 +93,23 @@ def _long_wait(due: float, handle: RequestHandle, idle: float) -> Iterator[Step]
     """Steps until `due`, ended by an abort."""
     now = time.monotonic()
     quiet_until = now + idle
-    while now < due and not handle.aborted:
+    while now < due and not handle.disturbed:
         yield min(due, quiet_until, now + MAX_SLEEP_SECONDS)
         now = time.monotonic()
-        if quiet_until <= now < due and not handle.aborted:
+        if quiet_until <= now < due and not handle.disturbed:
             yield KEEP_ALIVE
             quiet_until = now + idle
+
+
+def _while_held(handle: RequestHandle, idle: float) -> Iterator[Step]:
+    """Steps for as long as a paused engine holds the request."""
+    quiet_until = time.monotonic() + idle
+    while handle.held and not handle.aborted:
+        yield time.monotonic() + POLL_SECONDS
+        if time.monotonic() >= quiet_until:
+            yield KEEP_ALIVE
+            quiet_until = time.monotonic() + idle
+    handle.disturbed = handle.aborted
 
 
 def _while_queued(handle: RequestHandle, idle: float) -> Iterator[Step]:
@@ -126,6 +142,11 @@ class _Cursor:
     def due(self) -> float:
         assert self.timing is not None
         return self.timing.due + self.taken * self.timing.interval
+
+    def go_on(self) -> None:
+        """The timings that are left have moved."""
+        self.handle.seek(self.sent)
+        self.timing = None
 
     def advance(self) -> bool:
         """Fetch the next timing if the present one is used up; False when there are no more tokens."""
@@ -162,8 +183,14 @@ def paced_together(
         # Those that still wait in the queue do not tell when they leave it.
         look = now + (MAX_SLEEP_SECONDS if len(live) == len(cursors) else POLL_SECONDS)
         yield max(now, min(earliest.due, look, quiet_until))
-        if earliest.handle.aborted:
-            return
+        if any(cursor.handle.disturbed for cursor in live):
+            for cursor in live:
+                cursor.handle.sent = cursor.sent
+                yield from _while_held(cursor.handle, idle)
+                cursor.go_on()
+            if earliest.handle.aborted:
+                return
+            continue
         now = time.monotonic()
         if wave := _take_due(live, now):
             record_lag(now - wave[0][0])
@@ -190,15 +217,15 @@ def _take_due(cursors: list[_Cursor], now: float) -> list[tuple[float, int, int]
 def wait_for_all(handles: Sequence[RequestHandle], record_lag: RecordLag) -> bool:
     """Block until every token of every sequence is due; False when one was aborted."""
     for handle in handles:
-        while (timing := handle.next_timing()) is not None:
-            due = timing.due + (timing.count - 1) * timing.interval
+        # Blocks while the request waits in the queue.
+        handle.next_timing()
+        now = time.monotonic()
+        # A paused engine stops the clock of a request, and moves its last token when it goes on.
+        while not handle.aborted and (handle.held or now < handle.last_token_due):
+            rest = POLL_SECONDS if handle.held else handle.last_token_due - now
+            time.sleep(min(rest, MAX_SLEEP_SECONDS))
             now = time.monotonic()
-            while now < due and not handle.aborted:
-                time.sleep(min(due - now, MAX_SLEEP_SECONDS))
-                now = time.monotonic()
-            record_lag(now - due)
-            if handle.aborted:
-                return False
         if handle.aborted:
             return False
+        record_lag(now - handle.last_token_due)
     return True

@@ -50,7 +50,7 @@ class WorkerApp:
         if self._app is None:
             path = environ["PATH_INFO"]
             if path in ("/health", "/ping") and environ["REQUEST_METHOD"] == "GET":
-                start_response("200 OK", _EMPTY)
+                start_response("503 Service Unavailable" if self._settings.startup_duration else "200 OK", _EMPTY)
                 return ()
             if path == "/ready" and environ["REQUEST_METHOD"] == "GET":
                 start_response("503 Service Unavailable", _JSON)

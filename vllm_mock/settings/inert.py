@@ -274,7 +274,6 @@ pangu_ultra_moe_mtp|qwen3_5_mtp|qwen3_next_mtp|qwen4_exp_mtp|step3p5_mtp|step5_m
 --kernel-config json
 --additional-config json/text
 --aux-output-config json
---profiler-config json
 --watchdog-config json
 --optimization-level -O text
 --performance-mode balanced|interactivity|throughput

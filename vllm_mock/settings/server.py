@@ -1,7 +1,10 @@
 """Rows of the table: where and how the server listens, and the pod it stands for."""
 
+from typing import Any
+
+from .durations import MILLISECONDS
 from .flag import Environment, from_environment, setting
-from .kinds import COMMA_SEPARATED, JSON_TEXTS, PATH, SWITCH, TEXT, choice, integer, many, optional
+from .kinds import COMMA_SEPARATED, JSON_TEXTS, PATH, SWITCH, TEXT, choice, integer, json_object, many, optional
 
 
 class ServerSettings:
@@ -53,6 +56,12 @@ class ServerSettings:
     ssl_ca_certs: str | None = setting(None, optional(PATH), "Certificates that clients' certificates must chain to.")
     ssl_cert_reqs: int = setting(0, integer(0, 2), "Whether clients need a certificate: 0 no, 1 optional, 2 required.")
     ssl_ciphers: str | None = setting(None, optional(TEXT), "Ciphers for HTTPS, in OpenSSL's notation.")
+    startup_duration: float = setting(
+        0.0, MILLISECONDS, "How long the model takes to load: until then the server is not ready and answers 503."
+    )
+    profiler_config: dict[str, Any] | None = setting(
+        None, optional(json_object()), "Serve /start_profile and /stop_profile if it names a profiler."
+    )
     server_dev_mode: bool = from_environment(False, SWITCH, "Serve vLLM's development routes.", "VLLM_SERVER_DEV_MODE")
     standalone_mode: bool = from_environment(
         False, SWITCH, "Never ask Kubernetes for the number of replicas.", "STANDALONE_MODE"

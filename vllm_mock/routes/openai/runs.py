@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vllm_mock.engine import EngineRequest, NeverFits, QueueFull, RequestHandle
+from vllm_mock.engine import EnginePaused, EngineRequest, NeverFits, QueueFull, RequestHandle
 from vllm_mock.generation import ChoicePlan, SamplingSpec
 from vllm_mock.output import OutputParsing, ParsedOutput, parse_output
 from vllm_mock.protocol.errors import ApiError
+from vllm_mock.routes.openai.stopped import cut_short, last_chunks
 from vllm_mock.routes.pacing import NEVER, PacedBody, Render, Step, paced, paced_together, wait_for_all
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Run:
     plan: ChoicePlan
     handle: RequestHandle
     output: ParsedOutput | None = None
+    parsing: OutputParsing | None = None
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ def start(
     if parsing is not None:
         for run in runs:
             run.output = parse_output(run.plan, parsing)
+            run.parsing = parsing
     return runs
 
 
@@ -91,13 +94,18 @@ def submit(services: "Services", requests: Sequence[EngineRequest]) -> list[Requ
         return services.engine.submit_all(requests)
     except QueueFull as full:
         raise ApiError.queue_full(full.reason) from None
+    except EnginePaused:
+        raise ApiError.paused() from None
     except NeverFits as refusal:
         raise ApiError.bad_request(f"This request can never be scheduled: {refusal}.") from None
 
 
 def collect(services: "Services", runs: Sequence[Run], connection: Any) -> None:
-    """Block until all runs are done. Raises ApiError when they are aborted by a shutdown."""
+    """Block until all runs are done, or ended by the operator. Raises ApiError when a shutdown aborts them."""
     wait(services, [run.handle for run in runs], connection)
+    for run in runs:
+        if run.handle.cut is not None:
+            cut_short(run)
 
 
 def wait(
@@ -117,7 +125,7 @@ def wait(
         services.generating -= 1
         services.watcher.remove(key)
         _close(handles, complete)
-    if not complete:
+    if not complete and any(handle.aborted and handle.cut is None for handle in handles):
         raise ApiError.shutting_down()
 
 
@@ -128,16 +136,17 @@ def stream(
 
     `render(choice, start, end)` gives the chunks of these token positions of a choice.
     """
-    return PacedBody(_steps(services, [run.handle for run in runs], render, render_end, connection))
+    return PacedBody(_steps(services, runs, render, render_end, connection))
 
 
 def _steps(
     services: "Services",
-    handles: Sequence[RequestHandle],
+    runs: Sequence[Run],
     render: Render,
     render_end: Callable[[], bytes],
     connection: Any,
 ) -> Iterator[Step]:
+    handles = [run.handle for run in runs]
     key = services.watcher.add(connection, lambda: _abort(handles))
     services.generating += 1
     complete = False
@@ -152,10 +161,13 @@ def _steps(
             yield from paced_together(handles, render, record_lag, idle)
         # What follows takes the engine's lock.
         yield None
-        complete = not any(handle.aborted for handle in handles)
+        complete = not any(handle.aborted and handle.cut is None for handle in handles)
         if not complete:
             # The client must see a broken stream, not one that ended well.
             raise ConnectionResetError(errno.ECONNRESET, "the request was aborted")
+        for choice, run in enumerate(runs):
+            if run.handle.cut is not None:
+                yield last_chunks(choice, run, render)
         yield render_end()
     finally:
         services.generating -= 1
