@@ -1,6 +1,5 @@
 """Answers that the operator ended: they keep what they have, and their finish reason is abort."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vllm_mock.output import parse_output
@@ -15,14 +14,12 @@ def cut_short(run: "Run", placeholder: bool = False) -> None:
     cut = run.handle.cut
     assert cut is not None
     plan = run.plan
-    run.plan = replace(
-        plan,
-        token_ids=plan.token_ids[:cut] + plan.token_ids[-1:] * placeholder,
-        deltas=plan.deltas[:cut] + [""] * placeholder,
-        finish_reason="abort",
-        stop_reason=None,
-        logprobs=None if plan.logprobs is None else plan.logprobs[:cut],
-    )
+    # In place: a stream's renderer holds these lists.
+    plan.token_ids[cut:] = plan.token_ids[-1:] if placeholder else []
+    plan.deltas[cut:] = [""] if placeholder else []
+    if plan.logprobs is not None:
+        del plan.logprobs[cut:]
+    plan.finish_reason, plan.stop_reason = "abort", None
     if run.parsing is not None:
         run.output = parse_output(run.plan, run.parsing)
 
