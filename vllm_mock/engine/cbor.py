@@ -1,9 +1,10 @@
 """Canonical CBOR (RFC 8949) of the values that block hashes are made of: text, bytes, whole numbers, tuples, None."""
 
+from collections.abc import Sequence
+
 _UNSIGNED, _BYTES, _TEXT, _ARRAY = 0x00, 0x40, 0x60, 0x80
 _NULL = b"\xf6"
-_FEW = 3
-# Some megabytes.
+# They take some megabytes.
 _MOST_NUMBERS = 50_000
 
 
@@ -17,13 +18,23 @@ def canonical_cbor(value: object) -> bytes:
         data = value.encode("utf-8", "surrogatepass")
         return _head(_TEXT, len(data)) + data
     if isinstance(value, tuple):
-        # Token ids are by far the most items.
-        if len(value) > _FEW and type(value[0]) is int:
-            return _head(_ARRAY, len(value)) + b"".join(map(_numbers.__getitem__, value))
         return _head(_ARRAY, len(value)) + b"".join(map(canonical_cbor, value))
     if value is None:
         return _NULL
     raise TypeError(f"no CBOR for {type(value).__name__}")
+
+
+class BlockSerializer:
+    """canonical_cbor((parent, token_ids, keys)) in a quarter of the time, for parents and blocks of fixed sizes."""
+
+    def __init__(self, parent_size: int, block_size: int) -> None:
+        self._before_parent = _head(_ARRAY, 3) + _head(_BYTES, parent_size)
+        self._before_ids = _head(_ARRAY, block_size)
+        self._number = _Numbers().__getitem__
+
+    def __call__(self, parent: bytes, token_ids: Sequence[int], keys: object) -> bytes:
+        parts = (self._before_parent, parent, self._before_ids, *map(self._number, token_ids), canonical_cbor(keys))
+        return b"".join(parts)
 
 
 class _Numbers(dict[int, bytes]):
@@ -34,9 +45,6 @@ class _Numbers(dict[int, bytes]):
             self.clear()
         self[number] = encoded = canonical_cbor(number)
         return encoded
-
-
-_numbers = _Numbers()
 
 
 def _head(kind: int, number: int) -> bytes:

@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Callable, Sequence
 
 from vllm_mock.engine.block_hash import BlockHash
-from vllm_mock.engine.cbor import canonical_cbor
+from vllm_mock.engine.cbor import BlockSerializer, canonical_cbor
 from vllm_mock.engine.request import EngineRequest
 
 ExtraKeys = tuple[tuple[str, ...], ...] | None
@@ -28,12 +28,16 @@ class VLLMBlockHasher:
 
     def __init__(self, algorithm: str, block_size: int, seed: str | None) -> None:
         self._block_size = block_size
-        self._serialize: Callable[[object], bytes] = canonical_cbor if algorithm.endswith("_cbor") else _pickled
         self._digest = _xxh3_128 if algorithm.startswith("xxhash") else _sha256
-        self._digest(b"")
+        digest_size = len(self._digest(b""))
         if seed is None:
             seed = os.urandom(32).hex() if algorithm.startswith("xxhash") else _FIXED_SEED
-        self._root = self._digest(self._serialize(seed))
+        self._serialize: Callable[[bytes, tuple[int, ...], ExtraKeys], bytes] = _pickled_block
+        if algorithm.endswith("_cbor"):
+            self._serialize = BlockSerializer(digest_size, block_size)
+            self._root = self._digest(canonical_cbor(seed))
+        else:
+            self._root = self._digest(_pickled(seed))
 
     def __call__(
         self, request: EngineRequest, token_ids: Sequence[int], parent: BlockHash | None
@@ -43,8 +47,8 @@ class VLLMBlockHasher:
         later_keys = extra_keys(request, first_block=False)
         hashes: list[BlockHash] = []
         for start in range(0, len(token_ids) - size + 1, size):
-            block = (parent or self._root, tuple(token_ids[start : start + size]), keys)
-            parent = self._digest(self._serialize(block))
+            above = parent if isinstance(parent, bytes) else self._root
+            parent = self._digest(self._serialize(above, tuple(token_ids[start : start + size]), keys))
             hashes.append(parent)
             keys = later_keys
         return hashes
@@ -58,6 +62,10 @@ def extra_keys(request: EngineRequest, *, first_block: bool) -> ExtraKeys:
     if first_block and request.cache_salt:
         keys += (("cache_salt", request.cache_salt),)
     return keys or None
+
+
+def _pickled_block(parent: bytes, token_ids: tuple[int, ...], keys: ExtraKeys) -> bytes:
+    return _pickled((parent, token_ids, keys))
 
 
 def _pickled(value: object) -> bytes:
