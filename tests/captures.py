@@ -220,6 +220,14 @@ def _vector_shape(value: Any) -> str:
     return f"<{len(value)} dimensions>"
 
 
+def _transfer(value: Any) -> Any:
+    """The values and most keys depend on the KV connector."""
+    if isinstance(value, dict):
+        assert {"remote_host", "remote_port"} <= value.keys()
+        return "<kv_transfer_params>"
+    return value
+
+
 # How each key's value is replaced by what of it must be equal.
 REPLACEMENTS = {
     "id": _identifier,
@@ -232,6 +240,7 @@ REPLACEMENTS = {
     "reasoning": _text,
     "reasoning_tokens": _number,
     "cached_tokens": _number,
+    "created_cache_tokens": _number,
     "metrics": _times,
     "embedding": _vector,
     "data": _vector,
@@ -239,4 +248,5 @@ REPLACEMENTS = {
     "relevance_score": _number,
     "shape": _vector_shape,
     "end": _number,
+    "kv_transfer_params": _transfer,
 }

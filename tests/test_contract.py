@@ -79,6 +79,7 @@ FLAGS_OF_ONE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("s2_reason", "s2_reason_noinc", "s2_tool_na"), MEASURED),
     **dict.fromkeys(("s2_tool_named", "s2_tool_required"), (*SECOND, *ECHO)),
     "s2_tool_stream": (*SECOND, *ECHO, "--enable-force-include-usage"),
+    "s2_kvt_stream": (*SECOND, *ECHO, "--enable-force-include-usage"),
     "s2_force_usage": (*SECOND, *SHORT, "--enable-force-include-usage"),
 }
 
@@ -126,6 +127,7 @@ ADAPTATIONS: dict[str, tuple[Callable[[Any], None], ...]] = {
 # What a user says in the echo mode instead of the recorded message, so that our model says what the recording's said.
 # A finished reasoning in the prompt's end would mean that a stream has none.
 SAID: dict[str, list[dict[str, str]]] = {
+    "s2_kvt_stream": [{"role": "user", "content": "H is nine"}],
     "s2_tool_required": [{"role": "user", "content": '</think>[{"name":"f","parameters":{"a":1}}]'}],
     "s2_tool_stream": [
         {

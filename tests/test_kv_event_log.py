@@ -74,6 +74,16 @@ def test_a_prefix_hit_tells_only_what_is_new():
     assert (stored.start, stored.parent) == (2, first.hashes[1])
 
 
+def test_a_request_may_ask_for_events_of_what_it_finds():
+    engine, _clock = engine_with_events()
+    engine.submit(request(range(8)))
+    first = engine.take_kv_events()[0]
+    engine.submit(request(range(13), reports_hits=True))
+    found, stored = engine.take_kv_events()
+    assert (found.start, found.hashes, found.parent) == (0, first.hashes, None)
+    assert (stored.start, stored.parent) == (2, first.hashes[1])
+
+
 def test_eviction_and_reset_are_told_in_order():
     engine, clock = engine_with_events(num_gpu_blocks=4)
     engine.submit(request(range(8)))

@@ -94,6 +94,39 @@ def test_events_of_a_prompt_and_its_output_have_vllms_fields_and_hashes(server, 
     assert [token for event in stored for token in event["token_ids"]] == tokens
 
 
+def test_events_of_an_adapter_name_it_and_its_blocks_are_its_own(server, consumer):
+    prompt = [95, 96, 97, 98, 99]
+    assert server.post("/v1/load_lora_adapter", {"lora_name": "adA", "lora_path": "/adapters/a"}).status == 200
+    before = len(consumer.events)
+    assert cached(complete(server, prompt)) == 0
+    assert cached(complete(server, prompt, model="adA")) == 0
+    assert cached(complete(server, prompt, model="adA")) == 4
+    consumer.catch_up()
+    stored = [event for event in consumer.events[before:] if event["type"] == "BlockStored"]
+    assert [event["lora_name"] for event in stored] == [None, "adA"]
+    assert [event["extra_keys"] for event in stored] == [[None], [["adA"]]]
+    assert isinstance(stored[1]["lora_id"], int)
+    request = EngineRequest("r", prompt, [1], 1, lora_name="adA", lora_path="/adapters/a")
+    block = VLLMBlockHasher("sha256_cbor", 4, "0")(request, prompt, None)[0]
+    assert stored[1]["block_hashes"] == [int.from_bytes(block[-8:], "big")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers"),
+    [
+        ({"session_id": "s1"}, {"X-Session-ID": "s2"}),
+        ({"vllm_xargs": {"session_id": "s2"}}, {"X-Session-ID": "s1"}),
+        ({"vllm_xargs": {"session_id": "s1"}}, {}),
+    ],
+)
+def test_events_name_the_session(server, consumer, fields, headers):
+    prompt = [random.randrange(200, 256) for _ in range(8)]
+    body = {"model": "tiny", "prompt": prompt, "max_tokens": 1, **fields}
+    assert server.request("POST", "/v1/completions", body, headers).status == 200
+    consumer.catch_up()
+    assert [event["session_id"] for event in consumer.events if event.get("token_ids") == prompt] == ["s1"]
+
+
 def test_a_mirror_agrees_with_cached_tokens_through_evictions(server, consumer):
     choose = random.Random(5)
     seen = {True: 0, False: 0}

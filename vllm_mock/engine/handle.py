@@ -39,7 +39,8 @@ class RequestHandle:
     """One request in the engine. All timestamps are time.monotonic() seconds, 0.0 while unknown.
 
     `queued`: handed to the engine; `scheduled`: left the waiting queue; `finished_at`: slot freed.
-    Of the prompt, `num_cached_tokens` were in the prefix cache, `num_external_tokens` come from a peer.
+    Of the prompt, `num_cached_tokens` were in the prefix cache, `num_external_tokens` come from a peer;
+    `num_created_tokens` are those that it is the first to have there.
     `block_ids` are the numbers of its blocks, if a peer is to be told of them.
     `counted` belongs to the observer: tokens that it has already accounted for. `disturbed` tells whoever waits for a
     token to look closer: the request was aborted, or is held by a paused engine. `cut`: it was ended by the operator
@@ -61,6 +62,7 @@ class RequestHandle:
         "group",
         "held",
         "num_cached_tokens",
+        "num_created_tokens",
         "num_external_tokens",
         "num_prompt_tokens",
         "queued",
@@ -78,7 +80,7 @@ class RequestHandle:
         self.request = request
         self.block_hashes = block_hashes
         self.num_prompt_tokens = len(request.prompt_token_ids)
-        self.num_cached_tokens = self.num_external_tokens = 0
+        self.num_cached_tokens = self.num_external_tokens = self.num_created_tokens = 0
         self.block_ids: Sequence[int] = ()
         self.aborted = self.disturbed = self.held = False
         self.cut: int | None = None

@@ -36,7 +36,8 @@ class EngineRequest:
     `output_token_ids` holds at least one token (the end-of-sequence token included).
     `max_tokens` is the effective bound, `finish_reason` how the output ends
     (one of FINISH_REASONS). `loads_kv`: the prompt's KV cache comes from a peer; `hands_over_kv`: a peer will be told
-    the numbers of its blocks. `arrival` is time.monotonic() seconds. A prompt sampled n times is
+    the numbers of its blocks. KV events name its `session_id`, and with `reports_hits` they tell of the blocks that it
+    finds cached as well. `arrival` is time.monotonic() seconds. A prompt sampled n times is
     n requests with `index` 0..n-1, submitted in that order. `pooling`: nothing is generated; the one output token
     stands for the end of the prefill, and counts nowhere. Raises ValueError.
     """
@@ -51,6 +52,7 @@ class EngineRequest:
     lora_path: str = ""
     lora_id: int | None = None
     session_id: str | None = None
+    reports_hits: bool = False
     loads_kv: bool = False
     hands_over_kv: bool = False
     arrival: float = field(default_factory=time.monotonic)

@@ -159,9 +159,14 @@ class Scheduler:
         if adapter is not None:
             self.running_adapters[adapter] = self.running_adapters.get(adapter, 0) + 1
         if self.events is not None:
-            self.events.stored(handle.request, allocation.hit_blocks, handle.block_hashes, allocation.stored)
+            hits = handle.block_hashes[: allocation.hit_blocks]
+            if hits and handle.request.reports_hits:
+                self.events.stored(handle.request, 0, hits, hits)
+            self.events.stored(handle.request, len(hits), handle.block_hashes, allocation.stored)
         if handle.request.loads_kv:
             handle.num_external_tokens = handle.num_prompt_tokens - handle.num_cached_tokens
+        else:
+            handle.num_created_tokens = len(handle.block_hashes) * self.kv.block_size - handle.num_cached_tokens
         if handle.request.hands_over_kv:
             handle.block_ids = self._number_blocks(handle)
         return True

@@ -74,7 +74,7 @@ def final_usage(runs: Sequence[Run], options: AnswerOptions, *, chat: bool) -> U
         usage.cached_tokens = handle.num_cached_tokens + handle.num_external_tokens
         if options.cached_at_peer is not None:
             usage.cached_tokens = options.cached_at_peer
-        usage.created_cache_tokens = 0 if chat else None
+        usage.created_cache_tokens = handle.num_created_tokens if chat else None
     outputs = [run.output for run in runs if run.output is not None]
     counts = [output.reasoning_tokens for output in outputs if output.reasoning_tokens is not None]
     if counts:

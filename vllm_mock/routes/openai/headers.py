@@ -26,6 +26,7 @@ def body(environ: dict[str, Any]) -> bytes:
 def scheduling(environ: dict[str, Any], prefix: str, request: Any) -> Scheduling:
     """What the engine is told about a validated request; `prefix` begins the id of its answer."""
     shared_work = disaggregation(request)
+    extra = getattr(request, "vllm_xargs", None) or {}
     return Scheduling(
         _response_id(environ, prefix, request.request_id),
         environ[STARTED],
@@ -33,6 +34,18 @@ def scheduling(environ: dict[str, Any], prefix: str, request: Any) -> Scheduling
         request.cache_salt,
         loads_kv=shared_work.loads_kv,
         hands_over_kv=shared_work.hands_over_kv,
+        session_id=_session_id(environ, request, extra),
+        reports_hits=extra.get("kv_cache_report_mode") == "full",
+    )
+
+
+def _session_id(environ: dict[str, Any], request: Any, extra: dict[str, Any]) -> str | None:
+    """The session that KV events name: the body's wins over the X-Session-ID header."""
+    given = extra.get("session_id")
+    return (
+        getattr(request, "session_id", None)
+        or environ.get("HTTP_X_SESSION_ID")
+        or (given if isinstance(given, str) and given else None)
     )
 
 

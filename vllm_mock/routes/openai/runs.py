@@ -33,6 +33,7 @@ class Scheduling:
     """What the engine is told beside the tokens; `arrival` is when the request came, in monotonic seconds.
 
     `loads_kv`: the prompt's KV cache comes from a peer; `hands_over_kv`: a peer is to be told where the KV cache is.
+    KV events name the `session_id`, and with `reports_hits` they tell of cached blocks as well.
     """
 
     response_id: str
@@ -41,6 +42,8 @@ class Scheduling:
     cache_salt: str | None
     loads_kv: bool = False
     hands_over_kv: bool = False
+    session_id: str | None = None
+    reports_hits: bool = False
 
 
 def start(
@@ -73,6 +76,8 @@ def start(
                     lora_id=None if adapter is None else adapter.id,
                     loads_kv=scheduling.loads_kv,
                     hands_over_kv=scheduling.hands_over_kv,
+                    session_id=scheduling.session_id,
+                    reports_hits=scheduling.reports_hits,
                     arrival=scheduling.arrival,
                     finish_reason=plan.finish_reason,
                     n=spec.n,
