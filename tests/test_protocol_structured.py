@@ -1,14 +1,19 @@
 """Structured outputs that are refused or accepted; expected values from vLLM 0.33.0's answers."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from protocol_support import CHAT, HI, chat_refusal, send
 
-from vllm_mock.protocol.regex_faults import regex_fault
+from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.structural_tag import is_structural_tag
+from vllm_mock.protocol.xgrammar_texts import regex_fault
 
+# What vLLM 0.33.0 says of constraints of every kind, or null where it takes them.
+_LINES = (Path(__file__).parent / "contract" / "structured.jsonl").read_text().splitlines()
+RECORDED = [json.loads(line) for line in _LINES]
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 TAG = {"begin": "<a>", "schema": {}, "end": "</a>"}
 ANY = {"type": "any_text"}
@@ -16,6 +21,29 @@ ANY = {"type": "any_text"}
 
 def refused(**outputs: Any) -> str:
     return chat_refusal(structured_outputs=outputs).message
+
+
+@pytest.mark.parametrize("kind", ["regex", "json", "grammar", "structural_tag", "choice"])
+def test_recorded_constraints(kind: str) -> None:
+    records = [record for record in RECORDED if kind in record["structured_outputs"]]
+    assert len(records) > 4
+    for record in records:
+        said = None
+        try:
+            send(CHAT, {"messages": HI, "max_tokens": 1, "structured_outputs": record["structured_outputs"]})
+        except ApiError as error:
+            said = error.message
+        assert said == record["refusal"], record
+
+
+def test_deep_schemas() -> None:
+    schema: Any = {"type": "boolean"}
+    for _ in range(63):
+        schema = {"type": "array", "items": schema}
+    assert send(CHAT, {"messages": HI, "structured_outputs": {"json": schema}}).messages == HI
+    deeper = {"type": "array", "items": schema}
+    assert refused(json=deeper) == "The JSON schema is nested too deeply: objects and arrays may nest at most 64 levels"
+    assert refused(json="[" * 100_000).startswith("The JSON schema is nested too deeply")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +62,6 @@ def refused(**outputs: Any) -> str:
 )
 def test_faults_of_regular_expressions(pattern: str, marked: str, words: str) -> None:
     fault = f"regex parse error:\n    {pattern}\n    {marked}\nerror: {words}"
-    assert regex_fault(pattern) == fault
     quoted = json.dumps(pattern)
     head = f"Grammar error: at 1(8): invalid regex {quoted} (in regex): "
     assert refused(regex=pattern) == f"{head}{fault}\n   1 | start: /{pattern}/\n              ^"
@@ -136,7 +163,7 @@ def test_two_constraints() -> None:
             "format": {
                 "type": "triggered_tags",
                 "triggers": ["<a"],
-                "tags": [{"begin": "<a>", "content": ANY, "end": ""}],
+                "tags": [{"begin": "<a>", "content": ANY, "end": "</a>"}],
             }
         },
         {"structures": [TAG, TAG], "triggers": ["<a"]},

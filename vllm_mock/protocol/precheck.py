@@ -4,6 +4,7 @@ from typing import Any
 
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.structural_tag import is_structural_tag
+from vllm_mock.protocol.structured import check_nesting
 
 _SALT_MAX = 128  # characters
 _SALT_FORBIDDEN = frozenset("@/\\\0")
@@ -38,6 +39,8 @@ def check_response_format(data: dict[str, Any]) -> None:
     if kind == "json_schema" and response_format.get("json_schema") is None:
         text = "When response_format type is 'json_schema', the 'json_schema' field must be provided."
         raise ApiError.bad_request(text, "response_format")
+    if kind == "structural_tag":
+        check_nesting(response_format, tag=True)
     if kind == "structural_tag" and not is_structural_tag(response_format):
         text = "Invalid response_format structural_tag specification."
         raise ApiError.bad_request(text, "response_format")

@@ -1,6 +1,7 @@
 """Structured outputs: which constraint a request asks for, and which of them vLLM refuses."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ from vllm_mock.protocol.structural_tag import is_structural_tag
 if TYPE_CHECKING:
     from vllm_mock.protocol.sampling import Request
 
+# Levels of objects and arrays in a schema, and in what a structural tag puts around it.
+_DEEPEST = 64
+_DEEPEST_WRAPPER = 16
 _CONSTRAINTS = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
 
 
@@ -57,9 +61,36 @@ def check_structured_outputs_count(data: dict[str, Any], param: str | None = Non
         text = "You can only either use constraints for structured outputs or tools, not both."
         raise ApiError.bad_request(text)
     tag = outputs.get("structural_tag")
+    if isinstance(tag, str):
+        check_nesting(tag, tag=True)
     if tag is not None and not is_structural_tag(_decoded(tag)):
         text = "Invalid structured_outputs structural_tag specification."
         raise ApiError.bad_request(text, "structured_outputs")
+
+
+def check_nesting(value: Any, tag: bool = False) -> None:
+    """A schema, or a structural `tag` around schemas, may not be nested too deeply. Raises ApiError."""
+    if _is_deeper(value, _DEEPEST + (_DEEPEST_WRAPPER if tag else 0)):
+        text = f"The JSON schema is nested too deeply: objects and arrays may nest at most {_DEEPEST} levels"
+        raise ApiError.bad_request(text)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    try:
+        level: list[Any] = [json.loads(value) if isinstance(value, str) else value]
+    except ValueError:
+        return False
+    except RecursionError:
+        return True
+    for _ in range(levels):
+        level = [part for node in level for part in _parts(node) if isinstance(part, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _parts(node: Any) -> Iterable[Any]:
+    return node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
 
 
 def _decoded(tag: Any) -> Any:
