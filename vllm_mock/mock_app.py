@@ -158,7 +158,8 @@ class MockApp(Flask):
             script_name=environ.get("SCRIPT_NAME") or "/",
             subdomain="",
             url_scheme=environ["wsgi.url_scheme"],
-            path_info=environ["PATH_INFO"],
+            # WSGI has the path's bytes as Latin-1.
+            path_info=environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace"),
             default_method=environ["REQUEST_METHOD"],
             query_args=environ.get("QUERY_STRING", ""),
         )

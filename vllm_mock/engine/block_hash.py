@@ -26,13 +26,13 @@ class FastBlockHasher:
         self, request: EngineRequest, token_ids: Sequence[int], parent: BlockHash | None
     ) -> Sequence[BlockHash]:
         if parent is None:
-            parent = root_hash(request.cache_salt, request.lora_name)
+            parent = root_hash(request.cache_salt, request.lora_name, request.lora_path)
         return block_hashes(token_ids, self._block_size, parent)
 
 
-def root_hash(cache_salt: str | None, lora_name: str | None) -> int:
-    """Where a chain starts: prompts with another salt or adapter share no block."""
-    return 0 if cache_salt is None and lora_name is None else hash((cache_salt, lora_name))
+def root_hash(cache_salt: str | None, lora_name: str | None, lora_path: str = "") -> int:
+    """Where a chain starts: prompts with another salt or adapter, or other weights of it, share no block."""
+    return 0 if cache_salt is None and lora_name is None else hash((cache_salt, lora_name, lora_path))
 
 
 def block_hashes(token_ids: Sequence[int], block_size: int, parent: BlockHash) -> list[BlockHash]:

@@ -217,7 +217,7 @@ class Scheduler:
 
     def _startable(self, handles: Sequence[RequestHandle]) -> int:
         """How many of these requests would not wait; blocks that they share are counted for each."""
-        if self._somebody_waits():
+        if self._somebody_waits() or not all(self.may_run(handle.request.lora_name) for handle in handles):
             return 0
         seats, free = self._max_num_seqs - len(self.running), self.kv.free_blocks
         for number, handle in enumerate(handles[:seats]):

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from vllm_mock.metrics.page import Page, head, label_text, number
+from vllm_mock.metrics.page import Page, head, label_text, number, unescaped
 
 NAME = "vllm:lora_requests_info"
 _NAMES = re.compile(r'max_lora="(\d+)",running_lora_adapters="(.*?)",waiting_lora_adapters="(.*?)"}')
@@ -41,5 +41,7 @@ def merge_lora_info(merged: Page, pages: Iterable[Page]) -> None:
     """The adapters of all workers in one series."""
     found = [match for page in pages for line in page.get(NAME, ()) if (match := _NAMES.search(line))]
     if found:
-        running, waiting = ({name for match in found for name in match[part].split(",") if name} for part in (2, 3))
+        running, waiting = (
+            {name for match in found for name in unescaped(match[part]).split(",") if name} for part in (2, 3)
+        )
         add_lora_info(merged, int(found[0][1]), sorted(running), sorted(waiting))

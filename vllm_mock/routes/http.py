@@ -5,9 +5,11 @@ import hmac
 import time
 import uuid
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.routing import Rule
 
 from vllm_mock.metrics.http import EXCLUDED_HANDLERS
 from vllm_mock.protocol.errors import ApiError
@@ -30,6 +32,8 @@ ADMIN_PREFIXES = ("/set_metrics", "/mock/")
 SCALING = b'{"error":"The model is currently scaling. Please try again later."}'
 # The key of the environ by which one hook tells the other that the key was refused.
 REFUSED = "vllm_mock.refused"
+# What a redirect does not escape in a path; Starlette's choice.
+UNESCAPED = "/:%#?=@[]!$&'()*+,;"
 STATE_PATHS = frozenset(("/health", "/ready", "/ping", "/metrics"))
 SCALING_PATHS = frozenset(("/health", "/is_scaling_elastic_ep", "/debug/elastic_ep"))
 
@@ -129,14 +133,17 @@ def _install_error_handlers(app: Flask) -> None:
         return error_reply(ApiError.internal())
 
 
-def _rules_of(app: Flask, path: str) -> list:
-    return [rule for rule in app.url_map.iter_rules() if rule.rule == path]
+def _rules_of(app: Flask, path: str) -> list[Rule]:
+    """The routes that serve a path, in the order of their registration."""
+    adapter = app.create_url_adapter(request)
+    assert adapter is not None
+    found = {id(adapter.match(path, method, return_rule=True)[0]) for method in adapter.allowed_methods(path)}
+    return [rule for rule in app.url_map.iter_rules() if id(rule) in found]
 
 
 def _allowed_methods(app: Flask, path: str) -> str:
     """vLLM names the methods of the first route with that path only (GET for /ping, though POST works)."""
-    rules = _rules_of(app, path) or [rule for rule in app.url_map.iter_rules() if rule.arguments]
-    return ", ".join(sorted(rules[0].methods))
+    return ", ".join(sorted(_rules_of(app, path)[0].methods or ()))
 
 
 def _redirect_slash(app: Flask) -> Response | None:
@@ -149,5 +156,6 @@ def _redirect_slash(app: Flask) -> Response | None:
     query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
     # Werkzeug would make the path absolute by itself, but also normalise its escapes.
     response.autocorrect_location_header = False
-    response.headers["Location"] = f"{request.scheme}://{request.host}{request.script_root}{other}{query}"
+    place = quote(f"{request.script_root}{other}", safe=UNESCAPED)
+    response.headers["Location"] = f"{request.scheme}://{request.host}{place}{query}"
     return response

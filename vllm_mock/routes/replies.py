@@ -65,7 +65,7 @@ def text_reply(text: str | bytes, content_type: str, status: int = 200) -> Respo
 
 def bare_text_reply(text: str) -> Response:
     """A text without a content type, as vLLM answers a loaded adapter."""
-    response = text_reply(text, "text/plain")
+    response = text_reply(to_bytes(text), "text/plain")
     del response.headers["Content-Type"]
     return response
 

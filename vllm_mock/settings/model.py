@@ -150,6 +150,6 @@ class LoRASettings:
     lora_modules: list[LoRAModule] = setting([], LORA_MODULES, "Adapters that are loaded at start.")
     max_loras: int = setting(1, integer(1), "Adapters that can be in one batch.")
     max_cpu_loras: int | None = setting(
-        None, optional(integer(1)), "Adapters kept in memory.", default_text="--max-loras"
+        None, optional(integer(1)), "Adapters kept in memory; only checked.", default_text="--max-loras"
     )
-    max_lora_rank: int = setting(16, LORA_RANK, "Largest rank of an adapter.")
+    max_lora_rank: int = setting(16, LORA_RANK, "Largest rank of an adapter; only checked.")

@@ -1,17 +1,16 @@
 """Loading and unloading LoRA adapters: vLLM's routes, SGLang's without /v1, and SageMaker's /adapters."""
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
-from vllm_mock.protocol.body import parse_json
 from vllm_mock.protocol.errors import ApiError
-from vllm_mock.protocol.json_text import compact
 from vllm_mock.routes.openai import headers
 from vllm_mock.routes.replies import bare_text_reply
 
 if TYPE_CHECKING:
-    from vllm_mock.protocol.lora import RegisterAdapterRequest
+    from vllm_mock.protocol.lora import SageMakerRegisterLoRAAdapterRequest
     from vllm_mock.services import Services
 
 
@@ -25,8 +24,7 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 
         environ = request.environ
         body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), LoadLoRAAdapterRequest)
-        adapters.load(body.lora_name, body.lora_path, in_place=body.load_inplace)
-        return bare_text_reply(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
+        return bare_text_reply(adapters.load(body.lora_name, body.lora_path, in_place=body.load_inplace))
 
     def unload() -> Response:
         from vllm_mock.protocol.lora import UnloadLoRAAdapterRequest
@@ -40,11 +38,11 @@ def register(blueprint: Blueprint, services: "Services") -> None:
     def register_adapter() -> Response:
         body = _registration()
         adapters.load(body.name, body.src)
-        return bare_text_reply(f"Adapter {body.name} registered")
+        return bare_text_reply(f"Adapter {_alias() or body.name} registered")
 
     def unregister_adapter(adapter_name: str) -> Response:
         adapters.unload(adapter_name)
-        return bare_text_reply(f"Adapter {adapter_name} unregistered")
+        return bare_text_reply(f"Adapter {_alias() or adapter_name} unregistered")
 
     for prefix, name in (("/v1", "v1"), ("", "sglang")):
         blueprint.add_url_rule(f"{prefix}/load_lora_adapter", f"load_lora_{name}", load, methods=["POST"])
@@ -53,15 +51,26 @@ def register(blueprint: Blueprint, services: "Services") -> None:
     blueprint.add_url_rule("/adapters/<adapter_name>", "unregister_adapter", unregister_adapter, methods=["DELETE"])
 
 
-def _registration() -> "RegisterAdapterRequest":
-    """SageMaker's layer words its refusals in its own way: the errors as JSON."""
+def _alias() -> str | None:
+    """How SageMaker's caller wants to see the adapter named."""
+    return request.environ.get("HTTP_X_AMZN_SAGEMAKER_ADAPTER_ALIAS")
+
+
+def _registration() -> "SageMakerRegisterLoRAAdapterRequest":
+    """SageMaker's layer takes any media type, or the query, and words its refusals in its own way."""
     from pydantic import ValidationError
 
-    from vllm_mock.protocol.lora import RegisterAdapterRequest
+    from vllm_mock.protocol.lora import QueryFields, SageMakerRegisterLoRAAdapterRequest
 
     environ = request.environ
-    data = parse_json(headers.body(environ), environ.get("CONTENT_TYPE"))
+    fields: Any
     try:
-        return RegisterAdapterRequest.model_validate(data)
+        fields = json.loads(headers.body(environ))
+    except json.JSONDecodeError:
+        fields = QueryFields(environ.get("QUERY_STRING", ""))
+    except (ValueError, RecursionError) as unreadable:
+        raise ApiError.bad_request(str(unreadable)) from None
+    try:
+        return SageMakerRegisterLoRAAdapterRequest.model_validate(fields)
     except ValidationError as refused:
-        raise ApiError(400, compact(refused.errors(include_url=False, include_context=False))) from None
+        raise ApiError(400, refused.json(include_url=False)) from None
