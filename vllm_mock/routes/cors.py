@@ -68,8 +68,9 @@ class Cors:
     def decorate(self, origin: str | None, response: Response) -> None:
         """Add the headers of an ordinary answer; `origin` is the request's Origin header."""
         headers = response.headers
-        if "Vary" not in headers:
-            headers["Vary"] = "Origin"
+        # Asked by name, Werkzeug's headers would make an exception of each that is missing.
+        if not any(name == "Vary" for name, _ in headers):
+            headers.add("Vary", "Origin")
         if origin is not None and self._allows(origin):
             headers["Access-Control-Allow-Origin"] = self._allow_origin(origin)
             if self._credentials:

@@ -26,12 +26,16 @@ _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in H
 class Reply(Response):
     """A response whose headers are complete: Werkzeug's second look at them at the end is left out."""
 
+    content_length: int | None = None  # type: ignore[assignment]
+
     def __init__(self, body: bytes | Iterable[bytes], status: int, content_type: str) -> None:
-        headers = [("Content-Type", content_type)]
+        self.headers = Headers()
+        self.headers.add("Content-Type", content_type)
+        self.content_length = None
         if isinstance(body, bytes):
-            headers.append(("Content-Length", str(len(body))))
+            self.content_length = len(body)
+            self.headers.add("Content-Length", str(self.content_length))
             body = [body]
-        self.headers = Headers(headers)
         self.response = self._body = body
         self._status, self._status_code = _STATUS_LINES[status], status
         self._on_close: list[Any] = []

@@ -37,12 +37,17 @@ class Pumping:
         waiter: Any = Waiter(self._hub)
         flow = Flow(steps, response, lambda: self._hub.loop.run_callback(waiter.switch, None))
         try:
-            while (resume_at := _catch_up(steps, response)) is not None:
+            resume_at = _catch_up(steps, response)
+            while resume_at is not None:
                 self._add(flow, resume_at)
                 waiter.get()
                 waiter.clear()
                 if flow.error is not None:
                     raise flow.error
+                if (resume_at := flow.resume_at) is not None:
+                    response.send(b"")
+                else:
+                    resume_at = _catch_up(steps, response)
         finally:
             flow.drop()
 

@@ -18,53 +18,58 @@ class Flow:
     """A streamed answer on its way.
 
     What may take long is left to the greenlet of its connection: steps that may block, a client that does not
-    read fast enough, the end. That one is called by `hand_over` and finds `error`, if there was one; bytes that
-    are not sent yet wait in the response.
+    read fast enough, the end. That one is called by `hand_over` and finds `error`, if there was one, and
+    `resume_at`, if no step is to be taken before that time; bytes that are not sent yet wait in the response.
     """
 
-    __slots__ = ("_frame", "_hand_over", "_response", "_send", "_steps", "error")
+    __slots__ = ("_frame", "_hand_over", "_response", "_send", "_steps", "error", "resume_at")
 
     def __init__(self, steps: "Iterator[Step]", response: LeanResponse, hand_over: Callable[[], None]) -> None:
-        self._steps: Iterator[Step] | None = steps
+        self._steps = steps
         self._hand_over = hand_over
         self.error: Exception | None = None
+        self.resume_at: float | None = None
         self._response = response
         self._frame = response.frame
         self._send = response.sock._sock.send
 
     def drop(self) -> None:
         """Its connection is gone, or served by its greenlet to the end: nothing more is to be done."""
-        self._steps = None
+        self._steps = iter(())
 
     def advance(self) -> float | None:
         """Sends what there is up to the next wait; when that ends, or None when it was handed over."""
-        if self._steps is None:
-            return None
-        data = b""
-        resume_at: float | None = None
         try:
-            for step in self._steps:
-                if step.__class__ is float:
-                    resume_at = step
-                    break
-                if step is None:
-                    break
-                data = data + step if data else step  # type: ignore[operator, assignment]
+            data, resume_at = self._collect()
             framed = self._frame(data)
-            if resume_at is not None:
-                if not framed:
-                    return resume_at
-                sent = self._send(framed)
-                if sent == len(framed):
-                    return resume_at
-                framed = framed[sent:]
-            self._response.unsent = framed
-        except BlockingIOError:
-            self._response.unsent = framed
+            if resume_at is not None and framed:
+                framed = framed[self._sent(framed) :]
         except Exception as error:
             self.error = error
+        else:
+            if resume_at is not None and not framed:
+                return resume_at
+            self._response.unsent = framed
+            self.resume_at = resume_at
         self._hand_over()
         return None
+
+    def _collect(self) -> tuple[bytes, float | None]:
+        """The bytes up to the next wait, and when that ends; None: at a step that may block, or at the end."""
+        data = b""
+        for step in self._steps:
+            if isinstance(step, bytes):
+                data = data + step if data else step
+            else:
+                return data, step
+        return data, None
+
+    def _sent(self, framed: bytes) -> int:
+        """How many of these bytes the socket took."""
+        try:
+            return self._send(framed)
+        except BlockingIOError:
+            return 0
 
 
 class Pump:

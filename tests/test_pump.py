@@ -1,0 +1,126 @@
+"""The pump: which flow goes on when, and what it leaves to the greenlet of the connection."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vllm_mock.routes.pacing import Step
+from vllm_mock.serving import pump
+from vllm_mock.serving.lean_response import LeanResponse
+from vllm_mock.serving.pump import Flow, Pump
+
+
+class Wire:
+    """A socket that takes `room` bytes."""
+
+    def __init__(self, room: int = 10_000) -> None:
+        self.room = room
+        self.taken = b""
+        self._sock = self
+
+    def send(self, data: bytes) -> int:
+        if not self.room:
+            raise BlockingIOError
+        taken = data[: self.room]
+        self.room -= len(taken)
+        self.taken += taken
+        return len(taken)
+
+
+class Stream:
+    """A flow with what belongs to it; its head is sent already."""
+
+    def __init__(self, steps: Iterator[Step], room: int = 10_000) -> None:
+        self.wire = Wire(room)
+        request: Any = SimpleNamespace(method="POST", version=(1, 1))
+        self.response = LeanResponse(request, self.wire, None)
+        self.response.chunked = self.response.headers_sent = True
+        self.handed_over = 0
+        self.flow = Flow(steps, self.response, self._hand_over)
+
+    def _hand_over(self) -> None:
+        self.handed_over += 1
+
+
+def failing() -> Iterator[Step]:
+    yield b"a"
+    raise ConnectionResetError
+
+
+def test_bytes_up_to_the_next_wait_are_one_chunk() -> None:
+    stream = Stream(iter([b"ab", b"c", 5.0, b"d"]))
+    assert stream.flow.advance() == 5.0
+    assert stream.wire.taken == b"3\r\nabc\r\n"
+    assert (stream.response.sent, stream.handed_over) == (3, 0)
+
+
+def test_nothing_to_send_is_no_chunk() -> None:
+    stream = Stream(iter([b"", 5.0]))
+    assert stream.flow.advance() == 5.0
+    assert stream.wire.taken == b""
+
+
+@pytest.mark.parametrize("room", [0, 4])
+def test_a_client_that_does_not_read_is_left_to_its_greenlet(room: int) -> None:
+    stream = Stream(iter([b"abc", 5.0, b"d"]), room)
+    assert stream.flow.advance() is None
+    assert stream.handed_over == 1
+    assert stream.wire.taken + stream.response.unsent == b"3\r\nabc\r\n"
+    # What is not due yet must not follow when the client reads again.
+    assert stream.flow.resume_at == 5.0
+
+
+def test_steps_that_may_block_are_left_to_the_greenlet() -> None:
+    stream = Stream(iter([b"abc", None, b"d"]))
+    assert stream.flow.advance() is None
+    assert (stream.handed_over, stream.flow.resume_at) == (1, None)
+    assert (stream.wire.taken, stream.response.unsent) == (b"", b"3\r\nabc\r\n")
+
+
+def test_the_end_and_errors_are_left_to_the_greenlet() -> None:
+    ended, failed = Stream(iter([b"z"])), Stream(failing())
+    for stream in (ended, failed):
+        assert stream.flow.advance() is None
+        assert stream.handed_over == 1
+    assert ended.flow.error is None
+    assert isinstance(failed.flow.error, ConnectionResetError)
+
+
+def test_flows_go_on_in_the_order_of_their_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 10.0
+    monkeypatch.setattr(pump.time, "monotonic", lambda: now)
+    order: list[str] = []
+
+    def steps(name: str, due: float) -> Iterator[Step]:
+        while True:
+            order.append(name)
+            due += 20
+            yield due
+
+    streams = Pump()
+    for name, due in (("late", 20.0), ("second", 9.0), ("first", 8.0)):
+        streams.add(Stream(steps(name, due)).flow, due)
+    assert streams.run() == 20.0
+    assert order == ["first", "second"]
+    now = 28.5
+    assert streams.run() == 29.0
+    assert order == ["first", "second", "late", "first"]
+
+
+def test_a_long_stretch_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter(range(1000))
+    monkeypatch.setattr(pump.time, "monotonic", lambda: float(next(times)))
+    streams = Pump()
+    for _ in range(5):
+        streams.add(Stream(iter([b"x", 2000.0])).flow, 0.0)
+    # The clock runs so fast that one flow takes longer than a stretch may last.
+    assert streams.run() == 0.0
+
+
+def test_a_dropped_flow_sends_nothing_more() -> None:
+    stream = Stream(iter([b"x", 5.0]))
+    stream.flow.drop()
+    assert stream.flow.advance() is None
+    assert stream.wire.taken == b""
