@@ -130,7 +130,7 @@ def test_events_name_the_session(server, consumer, fields, headers):
 def test_a_mirror_agrees_with_cached_tokens_through_evictions(server, consumer):
     choose = random.Random(5)
     seen = {True: 0, False: 0}
-    for _ in range(60):
+    for _ in range(40):
         prompt = [choose.choice((60, 61)) for _ in range(choose.randint(1, 24))]
         expected = consumer.cached_tokens(prompt)
         answer = complete(server, prompt, choose.randint(1, 12))

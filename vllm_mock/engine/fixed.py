@@ -211,6 +211,11 @@ class FixedEngine:
             self._advance(self._clock())
             return self._scheduler.reset_prefix_cache(running_too=running_too)
 
+    def wait_for_kv_events(self, timeout: float) -> None:
+        """Blocks until something happens to cached blocks, for at most `timeout` seconds."""
+        if self._scheduler.events is not None:
+            self._scheduler.events.pending.wait(timeout)
+
     def take_kv_events(self) -> list[KVEvent]:
         """What happened to cached blocks since the last call; blocks that outputs have filled by now are among it."""
         with self._lock:

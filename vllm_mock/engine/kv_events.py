@@ -1,5 +1,6 @@
 """What happened to cached blocks, for those who mirror the prefix cache: vLLM's KV events, still without a wire."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,10 +37,11 @@ KVEvent = BlockStored | BlockRemoved | AllBlocksCleared
 
 
 class KVEventLog:
-    """Events in their order until somebody takes them; nothing locks."""
+    """Events in their order until somebody takes them; nothing locks. `pending` is set while there are some."""
 
     def __init__(self) -> None:
         self._events: list[KVEvent] = []
+        self.pending = threading.Event()
 
     def stored(self, request: EngineRequest, start: int, hashes: Sequence[BlockHash], new: Sequence[BlockHash]) -> None:
         """Of the blocks `start`... of a request's chain `hashes`, those in `new` were not cached before."""
@@ -53,17 +55,23 @@ class KVEventLog:
                 run.hashes.append(block)
             else:
                 run = BlockStored(request, number, [block], hashes[number - 1] if number else None)
-                self._events.append(run)
+                self._append(run)
 
     def removed(self, block: BlockHash) -> None:
         """A block was evicted."""
-        self._events.append(BlockRemoved(block))
+        self._append(BlockRemoved(block))
 
     def cleared(self) -> None:
         """The cache was reset."""
-        self._events.append(AllBlocksCleared())
+        self._append(AllBlocksCleared())
 
     def take(self) -> list[KVEvent]:
         """The events since the last call."""
         events, self._events = self._events, []
+        self.pending.clear()
         return events
+
+    def _append(self, event: KVEvent) -> None:
+        if not self._events:
+            self.pending.set()
+        self._events.append(event)

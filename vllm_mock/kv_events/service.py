@@ -14,6 +14,8 @@ from vllm_mock.settings import Settings, SettingsError
 
 # vLLM sends the events of each engine step as one batch; this is our step, a typical one of a real engine.
 STEP_SECONDS = 0.02
+# While no request runs, replays may wait as long as in vLLM.
+IDLE_SECONDS = 0.1
 _CLOSE_SECONDS = 2.0
 
 
@@ -64,8 +66,12 @@ class KVEventService:
         self._thread.join(_CLOSE_SECONDS)
 
     def _run(self) -> None:
-        while not self._closing.wait(STEP_SECONDS):
+        while not self._closing.is_set():
             self._step()
+            if self._engine.running:
+                self._closing.wait(STEP_SECONDS)
+            else:
+                self._engine.wait_for_kv_events(IDLE_SECONDS)
         self._step()
         self._publisher.close()
 
