@@ -63,6 +63,12 @@ class ServerSettings:
         None, optional(json_object()), "Serve /start_profile and /stop_profile if it names a profiler."
     )
     server_dev_mode: bool = from_environment(False, SWITCH, "Serve vLLM's development routes.", "VLLM_SERVER_DEV_MODE")
+    enable_responses_api_store: bool = from_environment(
+        False,
+        SWITCH,
+        "Keep the newest 256 responses of /v1/responses, for reading, cancelling and going on.",
+        "VLLM_ENABLE_RESPONSES_API_STORE",
+    )
     standalone_mode: bool = from_environment(
         False, SWITCH, "Never ask Kubernetes for the number of replicas.", "STANDALONE_MODE"
     )

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from flask import Blueprint
 
-from vllm_mock.routes.openai import chat, classify, completions, embeddings, models, pooling, score
+from vllm_mock.routes.openai import chat, classify, completions, embeddings, models, pooling, responses, score
 
 if TYPE_CHECKING:
     from vllm_mock.services import Services
@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 def openai_blueprint(services: "Services") -> Blueprint:
     """All of OpenAI's routes."""
     blueprint = Blueprint("openai", __name__)
-    for module in (models, chat, completions, embeddings, score, classify, pooling):
+    for module in (models, chat, completions, responses, embeddings, score, classify, pooling):
         module.register(blueprint, services)
     return blueprint

@@ -1,0 +1,145 @@
+"""From the items of a Responses request to the messages of a chat request, as vLLM turns one into the other."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vllm_mock.protocol.chat import ChatCompletionRequest
+from vllm_mock.protocol.parsing import validate
+
+if TYPE_CHECKING:
+    from vllm_mock.protocol.responses import ResponsesRequest
+
+Message = dict[str, Any]
+
+# Parameters that both APIs have under one name.
+_SAME = (
+    *("logit_bias", "parallel_tool_calls", "include_reasoning", "temperature", "top_p", "top_k", "min_p", "seed"),
+    *("skip_special_tokens", "spaces_between_special_tokens", "include_stop_str_in_output", "presence_penalty"),
+    *("frequency_penalty", "priority", "cache_salt", "structured_outputs", "repetition_penalty", "stop"),
+    *("stop_token_ids", "ignore_eos", "vllm_xargs", "kv_transfer_params", "ec_transfer_params", "session_id"),
+    *("chat_template_kwargs", "media_io_kwargs", "mm_processor_kwargs", "request_id", "stream"),
+)
+_TEXT_PARTS = ("input_text", "output_text", "text")
+
+
+class ResponsesChatRequest(ChatCompletionRequest):
+    """A chat request whose bound is told by the name that the Responses API has for it."""
+
+    def asked_max_tokens(self) -> tuple[str, int | None]:
+        """The bound of the output in tokens and the name of the field that gives it."""
+        return "max_output_tokens", self.max_completion_tokens
+
+
+def chat_request(request: "ResponsesRequest", history: Sequence[Message]) -> ResponsesChatRequest:
+    """The chat request of the same meaning; `history` are the messages of a previous response. Raises ApiError."""
+    given = {name: getattr(request, name) for name in _SAME if name in request.model_fields_set}
+    functions = [tool for tool in request.tools if not isinstance(tool, dict)]
+    data: dict[str, Any] = {
+        **given,
+        "model": request.model,
+        "messages": input_messages(request, history),
+        "max_completion_tokens": request.max_output_tokens,
+    }
+    if functions:
+        data["tools"] = [_chat_tool(tool) for tool in functions]
+        data["tool_choice"] = _chat_choice(request.tool_choice)
+    if request.text is not None and request.text.format is not None:
+        data["response_format"] = _response_format(request.text.format)
+    if request.reasoning is not None and request.reasoning.effort is not None:
+        data["reasoning_effort"] = request.reasoning.effort
+    if request.wants_logprobs:
+        data |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    return validate(data, ResponsesChatRequest)
+
+
+def _chat_tool(tool: Any) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": {name: value for name, value in function.items() if value is not None}}
+
+
+def _chat_choice(choice: Any) -> Any:
+    if isinstance(choice, str):
+        return choice
+    if choice.type == "function":
+        return {"type": "function", "function": {"name": choice.name}}
+    return choice.mode
+
+
+def _response_format(form: Any) -> dict[str, Any]:
+    if form.type != "json_schema":
+        return {"type": form.type}
+    return {"type": "json_schema", "json_schema": {"name": form.name, "schema": form.schema_, "strict": form.strict}}
+
+
+def input_messages(request: "ResponsesRequest", history: Sequence[Message]) -> list[Message]:
+    """Instructions first, then what was said before, then the new input."""
+    messages: list[Message] = []
+    if request.instructions is not None:
+        messages.append({"role": "system", "content": request.instructions})
+    messages += history
+    if isinstance(request.input, str):
+        messages.append({"role": "user", "content": request.input})
+    else:
+        for item in request.input:
+            _add_item(messages, item)
+    return messages
+
+
+def output_messages(items: Sequence[dict[str, Any]]) -> list[Message]:
+    """The messages that the output items of a response are to the next one."""
+    messages: list[Message] = []
+    for item in items:
+        _add_item(messages, item)
+    return messages
+
+
+def _add_item(messages: list[Message], item: dict[str, Any]) -> None:
+    kind = item.get("type", "message")
+    if "role" in item:
+        messages.append({"role": item["role"], "content": _content(item["content"])})
+    elif kind == "function_call":
+        call = {"name": str(item.get("name")), "arguments": str(item.get("arguments"))}
+        _assistant(messages).setdefault("tool_calls", []).append(
+            {"id": str(item.get("call_id")), "type": "function", "function": call}
+        )
+    elif kind == "function_call_output":
+        output = item.get("output")
+        content = output if isinstance(output, str) else _content(output) if output else json.dumps(output)
+        messages.append({"role": "tool", "tool_call_id": str(item.get("call_id")), "content": content})
+    elif kind == "reasoning":
+        parts = item.get("content") or item.get("summary") or []
+        messages.append({"role": "assistant", "reasoning": _joined(parts)})
+
+
+def _assistant(messages: list[Message]) -> Message:
+    """The assistant's message that calls of functions belong to."""
+    last = messages[-1] if messages else {}
+    if last.get("role") == "assistant" and ("tool_calls" in last or "reasoning" in last):
+        return last
+    messages.append({"role": "assistant"})
+    return messages[-1]
+
+
+def _content(content: Any) -> Any:
+    """A chat message's content: text as it is, parts under their chat names."""
+    if not isinstance(content, list):
+        return content
+    return [_part(part) for part in content]
+
+
+def _part(part: Any) -> Any:
+    if not isinstance(part, dict):
+        return part
+    kind = part.get("type")
+    if kind in _TEXT_PARTS:
+        return {"type": "text", "text": part.get("text")}
+    if kind == "refusal":
+        return {"type": "text", "text": part.get("refusal")}
+    if kind == "input_image":
+        return {"type": "image_url", "image_url": {"url": part.get("image_url")}}
+    return part
+
+
+def _joined(parts: Any) -> str:
+    return "".join(part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))

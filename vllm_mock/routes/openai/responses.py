@@ -1,0 +1,180 @@
+"""/v1/responses: create, stream, read again, cancel."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, request
+
+from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.json_text import compact
+from vllm_mock.routes.openai import headers
+from vllm_mock.routes.openai.background import EventLogs, run_in_background
+from vllm_mock.routes.openai.prepare import prepare_chat_body, resolve_model
+from vllm_mock.routes.openai.refusal import StreamedRefusal
+from vllm_mock.routes.openai.response_object import finished, new_id, output_items, response_object
+from vllm_mock.routes.openai.response_store import ResponseStore, not_found, refusal
+from vllm_mock.routes.openai.response_stream import ResponseStream
+from vllm_mock.routes.openai.runs import Run, collect, start, stream
+from vllm_mock.routes.pacing import PacedBody, Step
+from vllm_mock.routes.replies import json_reply, stream_reply
+
+if TYPE_CHECKING:
+    from vllm_mock.protocol.responses import ResponsesRequest
+    from vllm_mock.services import Services
+
+_NO_STORE = (
+    "This vLLM engine does not support `store=True` and therefore does not support the background mode. To enable "
+    "these features, set the environment variable `VLLM_ENABLE_RESPONSES_API_STORE=1` when launching the vLLM server."
+)
+_UNFINISHED = ("queued", "in_progress")
+
+
+@dataclass(slots=True)
+class Created:
+    """A response on its way; `messages` are those that a next response goes on from, without the answer."""
+
+    body: "ResponsesRequest"
+    response: dict[str, Any]
+    run: Run
+    messages: list[dict[str, Any]]
+    handed_over: Any = None
+
+
+def register(blueprint: Blueprint, services: "Services") -> None:
+    """Add the routes to the blueprint."""
+    views = _Views(services)
+    for path, view, method in (
+        ("/v1/responses", views.create, "POST"),
+        ("/v1/responses/<response_id>", views.retrieve, "GET"),
+        ("/v1/responses/<response_id>/cancel", views.cancel, "POST"),
+    ):
+        blueprint.add_url_rule(path, f"responses_{view.__name__}", view, methods=[method])
+
+
+class _Views:
+    def __init__(self, services: "Services") -> None:
+        self._services = services
+        self._stores = services.settings.enable_responses_api_store
+        self._store = ResponseStore(services.store)
+        self._logs = EventLogs()
+
+    def create(self) -> Response:
+        from vllm_mock.protocol.parsing import parse_request
+        from vllm_mock.protocol.responses import ResponsesRequest
+
+        environ = request.environ
+        body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), ResponsesRequest)
+        model = resolve_model(self._services, body.model)
+        if not self._stores:
+            if body.background:
+                raise refusal(400, _NO_STORE, "background")
+            body.store = False
+        created = self._start(body, model)
+        if body.background:
+            return self._in_background(created)
+        if body.stream:
+            return stream_reply(self._streamed(created, headers.connection(environ)))
+        collect(self._services, [created.run], headers.connection(environ))
+        response = self._finish(created, output_items(created.run, body.top_logprobs))
+        return json_reply(compact(response))
+
+    def retrieve(self, response_id: str) -> Response:
+        if not self._stores:
+            raise not_found(response_id)
+        response = self._store.find(response_id)["response"]
+        if request.args.get("stream", "").lower() not in ("true", "1"):
+            return json_reply(compact(response))
+        log = self._logs.find(response_id)
+        if log is None:
+            raise refusal(400, "Only responses that were streamed in the background can be streamed again.", "stream")
+        return stream_reply(log.read(request.args.get("starting_after", -1, int)))
+
+    def cancel(self, response_id: str) -> Response:
+        if not self._stores:
+            raise not_found(response_id)
+
+        def cancelled(response: dict[str, Any]) -> dict[str, Any]:
+            if response["status"] not in _UNFINISHED:
+                raise refusal(400, "Cannot cancel a synchronous response.", "response_id")
+            return response | {"status": "cancelled"}
+
+        response = self._store.change(response_id, cancelled)
+        self._services.control.abort([response_id])
+        return json_reply(compact(response))
+
+    def _start(self, body: "ResponsesRequest", model: str) -> Created:
+        from vllm_mock.protocol.response_input import chat_request
+
+        environ = request.environ
+        history = self._history(body.previous_response_id)
+        chat_body = chat_request(body, history)
+        try:
+            chat = prepare_chat_body(self._services, environ, chat_body)
+        except StreamedRefusal as refused:
+            # The engine looks at a request before the stream begins here.
+            raise refused.error from None
+        scheduling = headers.scheduling(environ, "resp", chat_body)
+        scheduling.response_id = body.request_id or new_id("resp")
+        (run,) = start(self._services, [chat.prompt], [chat.spec], scheduling, chat.parsing)
+        response = response_object(body, scheduling.response_id, int(time.time()), model, chat.spec.max_tokens)
+        # The next response has instructions of its own.
+        said: list[Any] = list(chat_body.messages)
+        return Created(body, response, run, said[body.instructions is not None :])
+
+    def _history(self, previous_id: str | None) -> list[dict[str, Any]]:
+        if previous_id is None:
+            return []
+        if not self._stores:
+            raise not_found(previous_id)
+        from vllm_mock.protocol.response_input import output_messages
+
+        previous = self._store.find(previous_id)
+        return [*previous["messages"], *output_messages(previous["response"]["output"])]
+
+    def _streamed(self, created: Created, connection: Any) -> PacedBody:
+        body = created.body
+        events = ResponseStream(
+            created.run, created.response, body.top_logprobs, lambda items: self._finish(created, items)
+        )
+        rest = stream(self._services, [created.run], events.render, events.end, connection)
+        return PacedBody(_with_opening(events.opening(), rest))
+
+    def _in_background(self, created: Created) -> Response:
+        body, response = created.body, created.response
+        if body.stream:
+            self._store.put(response, created.messages)
+            log = self._logs.record(response["id"], self._streamed(created, None))
+            return stream_reply(log.read(-1))
+        queued = response | {"status": "queued"}
+        self._store.put(queued, created.messages)
+
+        def work() -> None:
+            try:
+                collect(self._services, [created.run], None)
+            except ApiError:
+                self._store.change(response["id"], lambda held: held | {"status": "failed"})
+            else:
+                self._finish(created, output_items(created.run, body.top_logprobs))
+
+        run_in_background(work)
+        return json_reply(compact(queued))
+
+    def _finish(self, created: Created, items: list[dict[str, Any]]) -> dict[str, Any]:
+        response = finished(created.response, created.run, items, created.handed_over)
+        if created.body.background:
+            # A client may have cancelled it meanwhile.
+            return self._store.change(response["id"], lambda held: held if held["status"] == "cancelled" else response)
+        if created.body.store:
+            self._store.put(response, created.messages)
+        return response
+
+
+def _with_opening(opening: bytes, rest: PacedBody) -> Iterator[Step]:
+    """The steps of a stream whose first events wait for no token."""
+    try:
+        yield opening
+        yield from rest.steps
+    finally:
+        rest.close()
