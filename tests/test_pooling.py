@@ -4,12 +4,15 @@ import base64
 import json
 import math
 import struct
+import threading
+import time
 from array import array
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from raw_http import Reply
+from raw_http import JSON_HEADERS, Reply
 from server import INSTANT, TINY, Server, ServerPool
 
 CAT = "The cat sat on the mat."
@@ -163,7 +166,23 @@ def test_the_openai_sdk(client: openai.OpenAI) -> None:
 
 def test_2048_inputs_do_not_hold_up_others(server: Server) -> None:
     texts = [f"document {number} of the collection about topic {number % 50}" for number in range(2048)]
-    answer = server.post("/v1/embeddings", {"input": texts, "encoding_format": "base64"}).json()
+    probes: list[float] = []
+    done = threading.Event()
+
+    def probe() -> None:
+        while not done.is_set():
+            started = time.monotonic()
+            assert server.get("/health").status == 200
+            probes.append(time.monotonic() - started)
+
+    prober = threading.Thread(target=probe)
+    prober.start()
+    started = time.monotonic()
+    answer = server.request("POST", "/v1/embeddings", {"input": texts, "encoding_format": "base64"}, timeout=120).json()
+    whole = time.monotonic() - started
+    done.set()
+    prober.join()
+    assert sorted(probes)[len(probes) // 2] < whole / 20
     assert [entry["index"] for entry in answer["data"]] == list(range(2048))
     assert len({entry["embedding"] for entry in answer["data"]}) == 2048
 
@@ -179,9 +198,10 @@ def test_truncation(tiny: Server) -> None:
     assert usage(input=long, truncate_prompt_tokens=5) == 5
     assert usage(input=long, truncate_prompt_tokens=-1) == 256
     assert usage(input="a" * 256) == 256  # no token need be left for an answer
-    (left,) = vectors(tiny, "cat dog", truncate_prompt_tokens=3)
+    (left,) = vectors(tiny, "cat dog", truncate_prompt_tokens=3, truncation_side="left")
     (right,) = vectors(tiny, "cat dog", truncate_prompt_tokens=3, truncation_side="right")
     assert [left, right] == vectors(tiny, ["dog", "cat"])
+    assert vectors(tiny, "cat dog", truncate_prompt_tokens=3) == [right]  # unlike for generation
     assert "at least 257 input tokens" in refused(tiny.post("/v1/embeddings", {"input": "a" * 257}))
 
 
@@ -208,6 +228,17 @@ def test_scores_are_cosines(server: Server) -> None:
     pairs = server.post("/v1/score", {"queries": [CAT, PHYSICS], "items": [CAT_TOO, CAT]}).json()
     assert [entry["score"] for entry in pairs["data"]] == pytest.approx([scores[0], scores[1]], abs=1e-6)
     assert pairs["usage"]["prompt_tokens"] == pairs["usage"]["total_tokens"]
+
+
+def test_documents_are_cut_between_characters(tiny: Server) -> None:
+    body = {"query": "a", "documents": ["aaab", "aß"], "max_tokens_per_doc": 2}
+    answer = tiny.post("/rerank", body).json()
+    assert answer["usage"]["prompt_tokens"] == 1 + 2 + 1  # ß has two tokens
+    assert answer["results"][0] == {
+        "index": 1,
+        "document": {"text": "aß", "multi_modal": None},
+        "relevance_score": pytest.approx(1),
+    }
 
 
 def test_rerank(server: Server) -> None:
@@ -267,7 +298,20 @@ def test_cohere(tiny: Server) -> None:
     assert mixed["id"].startswith("embd-")
 
 
-# ---- Refusals beyond those recorded
+# ---- Refusals
+
+# From vLLM 0.33.0, byte by byte. Each line is one request and its answer.
+_LINES = (Path(__file__).parent / "contract" / "pooling_refusals.jsonl").read_text().splitlines()
+RECORDED = [json.loads(line) for line in _LINES]
+
+
+@pytest.mark.parametrize("path", sorted({record["path"] for record in RECORDED}))
+def test_recorded_refusals(path: str, tiny: Server) -> None:
+    records = [record for record in RECORDED if record["path"] == path]
+    assert len(records) > 10
+    for record in records:
+        reply = tiny.request("POST", path, record["body"].encode(), JSON_HEADERS)
+        assert (reply.status, reply.body.decode()) == (record["status"], record["answer"]), record["body"]
 
 
 def test_refusals(tiny: Server) -> None:

@@ -6,18 +6,19 @@ direction in n dimensions: a vector may be cut short like those of Matryoshka mo
 
 The arithmetic is done on all components at once: a vector is one big integer with 32 bits per component. That is as
 fast as a numerical library would be here (about 10 us for a word), which a small image and an idle server would
-have to pay for.
+have to pay for. The caches hold at most 8 MB of vectors of 1536 dimensions.
 """
 
 import hashlib
 import math
 import re
-import time
 from array import array
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import mul
+
+from vllm_mock.turns import give_way
 
 DEFAULT_DIMENSIONS = 1536
 _LANE_BYTES = 4
@@ -29,7 +30,6 @@ _WORD_WEIGHT = 6
 _SHORT_WORD_WEIGHT = 3  # words of up to 3 letters say little about a text
 _MARK_WEIGHT = 1
 _PIECES = 8  # at most, of each word
-_WORDS_PER_TURN = 64
 
 Sum = tuple[int, int]
 """A sum of directions and the sum of their weights."""
@@ -55,13 +55,12 @@ def _weighted_sum(text: str, dimensions: int) -> Sum:
     """Of all that the text holds; gives way to others from time to time."""
     whole = total = _direction(f"text {text}", dimensions)
     weight = 1
-    for number, (word, count) in enumerate(Counter(_WORD.findall(text.casefold())).items(), 1):
+    for word, count in Counter(_WORD.findall(text.casefold())).items():
         lanes, word_weight = _word(word, dimensions)
         factor = count.bit_length()  # a word that is repeated counts for more, but not as often as it is there
         total += lanes * factor
         weight += word_weight * factor
-        if number % _WORDS_PER_TURN == 0:
-            time.sleep(0)
+        give_way()
     # With an odd weight no component is 0, which would be shown as an integer.
     return (total, weight) if weight % 2 else (total + whole, weight + 1)
 
@@ -74,13 +73,18 @@ def _word(word: str, dimensions: int) -> Sum:
     weight = _WORD_WEIGHT if len(word) > 3 else _SHORT_WORD_WEIGHT
     pieces = _pieces(word)
     total = _direction(f"word {word}", dimensions) * weight
-    return total + sum(_direction(f"piece {piece}", dimensions) for piece in pieces), weight + len(pieces)
+    return total + sum(_piece(piece, dimensions) for piece in pieces), weight + len(pieces)
 
 
 def _pieces(word: str) -> list[str]:
     """Three letters each, the beginning of the word marked."""
     marked = f"^{word}"
     return [marked[start : start + 3] for start in range(min(len(marked) - 2, _PIECES))] if len(word) > 3 else []
+
+
+@lru_cache(maxsize=768)
+def _piece(piece: str, dimensions: int) -> int:
+    return _direction(f"piece {piece}", dimensions)
 
 
 def _direction(feature: str, dimensions: int) -> int:

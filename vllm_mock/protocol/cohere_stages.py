@@ -34,10 +34,10 @@ def check_inputs(request: "CohereEmbedRequest", tokenizer: Tokenizer, limits: Li
     how = Tokenizing(request.texts is not None, keep, _SIDES[request.truncate])
     found = pooling_stages.tokenize(_texts(request, tokenizer, limits), how, tokenizer, limits)
     pooling_stages.check_dimensions(request.output_dimension, limits)
+    pooling_stages.check_engine_input(found, limits)
     if request.truncate == "NONE" and request.max_tokens is not None:
         for ids in found:
             _check_whole(len(ids), request.max_tokens)
-    pooling_stages.check_engine_input(found, limits)
     return found
 
 
@@ -56,8 +56,10 @@ def _kept(request: "CohereEmbedRequest", limits: Limits) -> int | None:
     if keep is None:
         return -1
     if keep < -1:
+        # vLLM makes another request of it, and does so in vain.
+        model = "EmbeddingBatchChatRequest" if request.texts is None else "EmbeddingCompletionRequest"
         raise ApiError.bad_request(
-            "1 validation error for EmbeddingCompletionRequest\ntruncate_prompt_tokens\n"
+            f"1 validation error for {model}\ntruncate_prompt_tokens\n"
             f"  Input should be greater than or equal to -1 [type=greater_than_equal, input_value={keep}, "
             "input_type=int]\n    For further information visit https://errors.pydantic.dev/2.14/v/greater_than_equal"
         )

@@ -1,10 +1,12 @@
 """vLLM's checks of a validated pooling request, in its order.
 
-1. /pooling: `dimensions` and the task, before the model's name;
-2. what a client is not trusted with (templates, media arguments), then the truncation against the context;
-3. the prompts: conversations and template, lengths in characters, lengths in tokens;
-4. `dimensions`;
-5. what the engine refuses: empty prompts, and ids that are no tokens.
+1. /pooling: `dimensions` and the task;
+2. media arguments, with which a client is not trusted (`trust.check_media_arguments`);
+3. the model's name;
+4. the truncation against the context, templates of the client;
+5. the prompts: conversations and template, lengths in characters, lengths in tokens;
+6. `dimensions`;
+7. what the engine refuses: ids that are no tokens, then empty prompts.
 """
 
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from vllm_mock.protocol import chat_template, prompts, trust
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.limits import Limits
 from vllm_mock.tokenizer import Tokenizer, TokenizerError
+from vllm_mock.turns import give_way
 
 if TYPE_CHECKING:
     from vllm_mock.protocol.pooling import PoolingRequest, PromptRequest
@@ -31,7 +34,7 @@ class Tokenizing:
     """How prompts become tokens.
 
     `keep`: None is all, and too many are refused; -1 is as many as the context holds. `side` is the one that is
-    cut off, the left one by default. `pad` fills up to the context.
+    cut off, the right one by default (unlike for generation). `pad` fills up to the context.
     """
 
     add_special_tokens: bool = True
@@ -58,13 +61,11 @@ def check_task(request: "PoolingRequest") -> str:
 
 def check_prompts(request: "PromptRequest", tokenizer: Tokenizer, limits: Limits) -> list[list[int]]:
     """The token ids of each prompt of a request for vectors or classes. Raises ApiError."""
+    check_truncation(request.truncate_prompt_tokens, limits)
     if "messages" in type(request).model_fields:
-        chat_template.check_trust(request, limits)  # type: ignore[arg-type]
-        check_truncation(request.truncate_prompt_tokens, limits)
+        trust.check_chat_template(request, limits)  # type: ignore[arg-type]
         found: Sequence[Prompt] = _conversations(request, tokenizer, limits)
     else:
-        trust.check_media_arguments(request, limits)
-        check_truncation(request.truncate_prompt_tokens, limits)
         found = _input(request)
     return tokenize(found, tokenizing(request), tokenizer, limits)
 
@@ -93,7 +94,11 @@ def tokenize(found: Sequence[Prompt], how: Tokenizing, tokenizer: Tokenizer, lim
         for prompt in found:
             if isinstance(prompt, str):
                 prompts.check_characters(len(prompt), limits)
-    return [_tokenized(prompt, how, tokenizer, limits) for prompt in found]
+    tokenized = []
+    for prompt in found:
+        tokenized.append(_tokenized(prompt, how, tokenizer, limits))
+        give_way()
+    return tokenized
 
 
 def check_dimensions(dimensions: int | None, limits: Limits) -> None:
@@ -105,13 +110,13 @@ def check_dimensions(dimensions: int | None, limits: Limits) -> None:
 
 
 def check_engine_input(found: Sequence[Sequence[int]], limits: Limits) -> None:
-    """What the engine refuses, prompt by prompt. Unlike generation it needs no room for output. Raises ApiError."""
-    for ids in found:
-        if not ids:
-            raise ApiError.bad_request("The decoder prompt cannot be empty")
-        bad = next((bound for bound in (max(ids), min(ids)) if not 0 <= bound < limits.vocab_size), None)
+    """What the engine refuses. Unlike generation it needs no room for output. Raises ApiError."""
+    for ids in filter(None, found):
+        bad = next((bound for bound in (min(ids), max(ids)) if not 0 <= bound < limits.vocab_size), None)
         if bad is not None:
             raise ApiError.bad_request(f"Token id {bad} is out of vocabulary")
+    if not all(found):
+        raise ApiError.bad_request("The decoder prompt cannot be empty")
 
 
 def _conversations(request: Any, tokenizer: Tokenizer, limits: Limits) -> list[str]:
@@ -141,7 +146,7 @@ def _tokenized(prompt: Prompt, how: Tokenizing, tokenizer: Tokenizer, limits: Li
     if how.keep is None:
         prompts.check_tokens(len(ids), isinstance(prompt, str), limits)
     else:
-        ids = prompts.truncated(ids, longest if how.keep < 0 else how.keep, how.side)
+        ids = prompts.truncated(ids, longest if how.keep < 0 else how.keep, how.side or "right")
     if how.pad and ids:
         ids = [*ids, *[tokenizer.eos_token_id] * (longest - len(ids))]
     return ids

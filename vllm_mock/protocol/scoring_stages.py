@@ -1,12 +1,12 @@
 """vLLM's checks of a validated request to /score or /rerank, in its order."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vllm_mock.protocol import pooling_stages, trust
+from vllm_mock.protocol import pooling_stages
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.limits import Limits
-from vllm_mock.tokenizer import Tokenizer
+from vllm_mock.tokenizer import Tokenizer, TokenizerError
 
 if TYPE_CHECKING:
     from vllm_mock.protocol.scoring import ScoredList, ScoringRequest
@@ -22,7 +22,6 @@ class CheckedPairs:
 
 def check_pairs(request: "ScoringRequest", tokenizer: Tokenizer, limits: Limits) -> CheckedPairs:
     """Everything between the model's name and the engine. Raises ApiError."""
-    trust.check_media_arguments(request, limits)
     pooling_stages.check_truncation(request.truncate_prompt_tokens, limits)
     left, right = request.sides()
     queries, texts = _texts(left), _texts(right)
@@ -30,11 +29,11 @@ def check_pairs(request: "ScoringRequest", tokenizer: Tokenizer, limits: Limits)
     for name in ("max_tokens_per_query", "max_tokens_per_doc"):
         _check_bound(name, getattr(request, name), limits)
     how = pooling_stages.tokenizing(request)
-    query_how = _bounded(how, request.max_tokens_per_query)
-    document_how = _bounded(how, request.max_tokens_per_doc)
+    queries = [_cut(text, request.max_tokens_per_query, tokenizer) for text in queries]
+    texts = [_cut(text, request.max_tokens_per_doc, tokenizer) for text in texts]
     pairs = CheckedPairs(
-        pooling_stages.tokenize(queries, query_how, tokenizer, limits),
-        pooling_stages.tokenize(texts, document_how, tokenizer, limits),
+        pooling_stages.tokenize(queries, how, tokenizer, limits),
+        pooling_stages.tokenize(texts, how, tokenizer, limits),
     )
     pooling_stages.check_engine_input([*pairs.queries, *pairs.documents], limits)
     return pairs
@@ -55,12 +54,12 @@ def _text(item: Any) -> str:
 
 
 def _check_counts(queries: int, documents: int) -> None:
+    if queries > 1 and queries != documents:
+        raise ApiError.bad_request("Input lengths must be either 1:1, 1:N or N:N")
     if not queries:
         raise ApiError.bad_request("At least one text element must be given")
     if not documents:
         raise ApiError.bad_request("At least one text_pair element must be given")
-    if queries not in (1, documents):
-        raise ApiError.bad_request("Input lengths must be either 1:1, 1:N or N:N")
 
 
 def _check_bound(name: str, bound: int, limits: Limits) -> None:
@@ -71,8 +70,16 @@ def _check_bound(name: str, bound: int, limits: Limits) -> None:
         raise ApiError.bad_request(f"{name} ({bound}) must be less than max_model_len ({longest}).")
 
 
-def _bounded(how: pooling_stages.Tokenizing, bound: int) -> pooling_stages.Tokenizing:
-    """With 0 for no bound; a stricter truncation of the whole request stays."""
-    if not bound or (how.keep is not None and 0 <= how.keep <= bound):
-        return how
-    return replace(how, keep=bound)
+def _cut(text: str, bound: int, tokenizer: Tokenizer) -> str:
+    """The characters that the first `bound` tokens hold, all of them for 0. Raises ApiError."""
+    if not bound:
+        return text
+    try:
+        ids = tokenizer.encode(text, add_special_tokens=False)
+    except TokenizerError as e:
+        raise ApiError.bad_request(str(e)) from None
+    if len(ids) <= bound:
+        return text
+    kept = tokenizer.decode(ids[:bound], skip_special_tokens=False)
+    # The last character may be there in part, which decoding shows as U+FFFD.
+    return kept if text.startswith(kept) else kept.rstrip("\ufffd")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, request
 
 from vllm_mock.routes.openai import headers, pooled
+from vllm_mock.routes.openai.tensors import long_numbers
 from vllm_mock.routes.replies import json_reply
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def answer_classify(services: "Services", environ: dict[str, Any]) -> Response:
     from vllm_mock.protocol.pooling_stages import check_engine_input, check_prompts
 
     body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), CLASSIFICATION)
-    model = pooled.resolve_model(services, body.model)
+    model = pooled.resolve_model(services, body)
     prompts = check_prompts(body, services.tokenizer, services.limits)
     check_engine_input(prompts, services.limits)
     weigh = classes.logits if body.use_activation is False else classes.probabilities
@@ -42,7 +43,7 @@ def answer_classify(services: "Services", environ: dict[str, Any]) -> Response:
     answered, found = pooled.run(services, environ, scheduling, model, prompts, pool)
     entries = (
         f'{{"index":{index},"label":"{classes.LABELS[weights.index(max(weights))]}",'
-        f'"probs":{pooled.list_text(weights)},"num_classes":{len(weights)}}}'
+        f'"probs":{long_numbers(weights)},"num_classes":{len(weights)}}}'
         for index, weights in enumerate(found)
     )
     return json_reply(f"{answered.head()}{','.join(entries)}{answered.tail()}")

@@ -1,12 +1,16 @@
 """POST /v1/embeddings, and /v2/embed in Cohere's form."""
 
+import base64
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
+from vllm_mock.pooling import encoding
 from vllm_mock.protocol.json_text import compact, quote
 from vllm_mock.routes.openai import headers, pooled
-from vllm_mock.routes.openai.pooled import Answered, Entry, Tensor
+from vllm_mock.routes.openai.pooled import Answered
+from vllm_mock.routes.openai.tensors import Form, Shown, long_numbers, short_numbers, tensors_reply
 from vllm_mock.routes.replies import json_reply
 
 if TYPE_CHECKING:
@@ -37,19 +41,21 @@ def answer_embeddings(services: "Services", environ: dict[str, Any]) -> Response
     from vllm_mock.protocol.pooling_stages import check_dimensions, check_engine_input, check_prompts
 
     body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), EMBEDDING)
-    model = pooled.resolve_model(services, body.model)
+    model = pooled.resolve_model(services, body)
     prompts = check_prompts(body, services.tokenizer, services.limits)
     check_dimensions(body.dimensions, services.limits)
     check_engine_input(prompts, services.limits)
     dimensions = body.dimensions or DEFAULT_DIMENSIONS
     normalise = body.use_activation is not False
 
-    def pool(ids: list[int]) -> Tensor:
-        return Tensor(embed(services.tokenizer.decode(ids), dimensions, normalise=normalise))
+    form = Form(body, short_numbers)
+
+    def pool(ids: list[int]) -> Shown:
+        return form.vector(embed(services.tokenizer.decode(ids), dimensions, normalise=normalise))
 
     scheduling = headers.pooling_scheduling(environ, "embd", body)
     answered, tensors = pooled.run(services, environ, scheduling, model, prompts, pool)
-    return pooled.tensors_reply(answered, tensors, Entry("embedding", "embedding", pooled.short_numbers), body)
+    return tensors_reply(answered, tensors, form, "embedding", "embedding")
 
 
 def _cohere(services: "Services", environ: dict[str, Any]) -> Response:
@@ -59,30 +65,26 @@ def _cohere(services: "Services", environ: dict[str, Any]) -> Response:
     from vllm_mock.protocol.parsing import parse_request
 
     body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), CohereEmbedRequest)
-    model = pooled.resolve_model(services, body.model)
+    model = pooled.resolve_model(services, body)
     prompts = check_inputs(body, services.tokenizer, services.limits)
     dimensions = body.output_dimension or DEFAULT_DIMENSIONS
 
-    def pool(ids: list[int]) -> list[float]:
-        return embed(services.tokenizer.decode(ids), dimensions)
+    kinds = [name for name in _COHERE_FORMS if name in (body.embedding_types or ("float",))]
+
+    def pool(ids: list[int]) -> list[str]:
+        vector = embed(services.tokenizer.decode(ids), dimensions)
+        return [_COHERE_FORMS[kind](vector) for kind in kinds]
 
     scheduling = headers.pooling_scheduling(environ, "embd", body)
-    answered, vectors = pooled.run(services, environ, scheduling, model, prompts, pool)
-    return json_reply(_cohere_body(answered, vectors, body))
+    answered, shown = pooled.run(services, environ, scheduling, model, prompts, pool)
+    by_kind = zip(kinds, zip(*shown, strict=True), strict=True)
+    return json_reply(_cohere_body(answered, ",".join(f'"{kind}":[{",".join(one)}]' for kind, one in by_kind), body))
 
 
-def _cohere_body(answered: Answered, vectors: list[list[float]], body: "CohereEmbedRequest") -> str:
-    by_type = {
-        "float": pooled.list_text,
-        "binary": _signed_bits,
-        "ubinary": _bits,
-        "base64": lambda vector: quote(pooled.as_base64(vector)),
-    }
-    asked = body.embedding_types or ["float"]
-    shown = ",".join(f'"{name}":[{",".join(map(show, vectors))}]' for name, show in by_type.items() if name in asked)
+def _cohere_body(answered: Answered, embeddings: str, body: "CohereEmbedRequest") -> str:
     texts = "" if body.texts is None else f'"texts":{compact(body.texts)},'
     return (
-        f'{{"id":{quote(answered.response_id)},"embeddings":{{{shown}}},{texts}'
+        f'{{"id":{quote(answered.response_id)},"embeddings":{{{embeddings}}},{texts}'
         '"meta":{"api_version":{"version":"2"},'
         f'"billed_units":{{"input_tokens":{answered.prompt_tokens},"image_tokens":0}}}},'
         '"response_type":"embeddings_by_type"}'
@@ -90,12 +92,21 @@ def _cohere_body(answered: Answered, vectors: list[list[float]], body: "CohereEm
 
 
 def _bits(vector: list[float]) -> str:
-    from vllm_mock.pooling.encoding import bits
-
-    return compact(list(bits(vector)))
+    return compact(list(encoding.bits(vector)))
 
 
 def _signed_bits(vector: list[float]) -> str:
-    from vllm_mock.pooling.encoding import bits
+    return compact([byte - 128 for byte in encoding.bits(vector)])
 
-    return compact([byte - 128 for byte in bits(vector)])
+
+def _base64(vector: list[float]) -> str:
+    return f'"{base64.b64encode(encoding.to_bytes(vector)).decode()}"'
+
+
+# In the order of an answer.
+_COHERE_FORMS: dict[str, Callable[[list[float]], str]] = {
+    "float": long_numbers,
+    "binary": _signed_bits,
+    "ubinary": _bits,
+    "base64": _base64,
+}

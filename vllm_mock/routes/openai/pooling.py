@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, request
 
 from vllm_mock.routes.openai import headers, pooled
-from vllm_mock.routes.openai.pooled import Entry, Tensor
+from vllm_mock.routes.openai.tensors import Form, Shown, long_numbers, tensors_reply
+from vllm_mock.turns import give_way
 
 if TYPE_CHECKING:
     from vllm_mock.services import Services
@@ -31,14 +32,15 @@ def answer_pooling(services: "Services", environ: dict[str, Any]) -> Response:
 
     body: Any = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), POOLING)
     task = check_task(body)
-    model = pooled.resolve_model(services, body.model)
+    model = pooled.resolve_model(services, body)
     prompts = check_prompts(body, services.tokenizer, services.limits)
     check_engine_input(prompts, services.limits)
     mean = _meaning(task, activated=body.use_activation is not False)
-    pool = _of_tokens(services, mean) if task.startswith("token_") else _of_text(services, mean)
+    form = Form(body, long_numbers)
+    pool = _of_tokens(services, mean, form) if task.startswith("token_") else _of_text(services, mean, form)
     scheduling = headers.pooling_scheduling(environ, "pooling", body)
     answered, tensors = pooled.run(services, environ, scheduling, model, prompts, pool)
-    return pooled.tensors_reply(answered, tensors, Entry("pooling", "data", pooled.long_numbers), body)
+    return tensors_reply(answered, tensors, form, "pooling", "data")
 
 
 def _meaning(task: str, *, activated: bool) -> Meaning:
@@ -52,18 +54,23 @@ def _meaning(task: str, *, activated: bool) -> Meaning:
     return lambda text: weigh(embed(text))
 
 
-def _of_text(services: "Services", mean: Meaning) -> Callable[[list[int]], Tensor]:
-    return lambda ids: Tensor(mean(services.tokenizer.decode(ids)))
+def _of_text(services: "Services", mean: Meaning, form: Form) -> Callable[[list[int]], Shown]:
+    return lambda ids: form.vector(mean(services.tokenizer.decode(ids)))
 
 
-def _of_tokens(services: "Services", mean: Meaning) -> Callable[[list[int]], Tensor]:
-    """One row per token; a token that comes again has the same row."""
-    rows: dict[int, list[float]] = {}
+def _of_tokens(services: "Services", mean: Meaning, form: Form) -> Callable[[list[int]], Shown]:
+    """One row per token; a token that comes again has the same row, which is kept once."""
+    rows: dict[int, bytes] = {}
+    width = 0
 
-    def pool(ids: list[int]) -> Tensor:
+    def pool(ids: list[int]) -> Shown:
+        nonlocal width
         for token_id in ids:
             if token_id not in rows:
-                rows[token_id] = mean(services.tokenizer.decode([token_id], skip_special_tokens=False))
-        return Tensor([number for token_id in ids for number in rows[token_id]], len(ids))
+                vector = mean(services.tokenizer.decode([token_id], skip_special_tokens=False))
+                rows[token_id] = form.row(vector)
+                width = len(vector)
+                give_way()
+        return form.matrix([rows[token_id] for token_id in ids], width)
 
     return pool

@@ -65,11 +65,11 @@ def _scored(services: "Services", environ: dict[str, Any], body: Any) -> tuple[A
     from vllm_mock.pooling.vectors import embed, similarity
     from vllm_mock.protocol.scoring_stages import check_pairs
 
-    model = pooled.resolve_model(services, body.model)
+    model = pooled.resolve_model(services, body)
     pairs = check_pairs(body, services.tokenizer, services.limits)
 
-    def pool(ids: list[int]) -> list[float]:
-        return embed(services.tokenizer.decode(ids))
+    def pool(ids: list[int]) -> array:
+        return array("f", embed(services.tokenizer.decode(ids)))
 
     prompts = [*pairs.queries, *pairs.documents]
     scheduling = headers.pooling_scheduling(environ, "score", body)
