@@ -59,6 +59,10 @@ class EngineControl:
 
     def sleep(self, level: int, mode: str) -> None:
         """Level 0 only pauses; 1 moves the weights away and drops the KV cache; 2 drops both."""
+        with self._metrics.sleep_operations.measured("sleep"):
+            self._sleep(level, mode)
+
+    def _sleep(self, level: int, mode: str) -> None:
         self._change(paused=mode)
         self._all("pause", mode)
         if level:
@@ -68,6 +72,15 @@ class EngineControl:
 
     def wake_up(self, tags: Sequence[str] | None) -> None:
         """Bring back these parts, by default all; the engine goes on when nothing is missing."""
+        with self._metrics.sleep_operations.measured("wake"):
+            self._wake_up(tags)
+
+    def release_kv_cache(self) -> None:
+        """Give up the KV cache's memory: what was cached is gone."""
+        with self._metrics.sleep_operations.measured("release_kv_cache_memory"):
+            self.reset_prefix_cache(running_too=True)
+
+    def _wake_up(self, tags: Sequence[str] | None) -> None:
         left = [part for part in self._state["asleep"] if tags is not None and part not in tags]
         if left:
             self._change(asleep=left)

@@ -74,6 +74,15 @@ class FixedEngine:
             self._advance(self._clock())
             return list(self._scheduler.running_adapters), self._scheduler.waiting.adapters()
 
+    def kv_fetches(self) -> tuple[int, int]:
+        """Requests whose KV cache comes from another instance: those that wait, and those whose transfer runs."""
+        with self._lock:
+            now = self._clock()
+            self._advance(now)
+            running = self._scheduler.running
+            fetching = sum(handle.request.loads_kv and handle.first_token_due > now for handle in running)
+            return sum(handle.request.loads_kv for handle in self._scheduler.waiting.items()), fetching
+
     @property
     def kv_cache_usage(self) -> float:
         """The share of KV blocks in use, 0..1."""

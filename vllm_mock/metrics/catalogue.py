@@ -38,6 +38,7 @@ BUCKETS: dict[str, tuple[float, ...]] = {
     "iteration_tokens": (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384),
     "request_params_n": (1, 2, 5, 10, 20),
     "request_num_preemptions": (1, 2, 3, 4, 5, 10, 20),
+    "sleep_operations": (0.01, 0.1, 1, 10, 30, 60, 120, 300, 600),
 }
 
 
@@ -153,6 +154,44 @@ VLLM_FAMILIES: tuple[Family, ...] = (
         "Prompt tokens computed for each finished request, cached ones excluded.",
     ),
 )
+
+TOOL_CALL_PARSER = Family(
+    "vllm:tool_call_parser_invocations",
+    "counter",
+    "Answers, or tokens of streamed ones, that the tool-call parser read, by what it found.",
+    {
+        "mode": ("streaming", "non_streaming"),
+        "outcome": ("tool_call", "no_tool_call"),
+        "request_type": ("chat_completions", "responses", "other"),
+    },
+    labels=("model_name",),
+)
+"""There with --tool-call-parser."""
+
+KV_FETCH = Family(
+    "vllm:num_requests_kv_fetch_by_stage",
+    "gauge",
+    "Requests whose KV cache comes from another instance, by how far that is.",
+    {"stage": ("waiting_to_start", "in_progress", "completed_waiting")},
+)
+"""There with a KV-transfer configuration that receives."""
+
+SLEEP_OPERATIONS = ("sleep", "release_kv_cache_memory", "wake")
+SLEEP_DURATION = Family(
+    "vllm:sleep_mode_operation_duration_seconds",
+    "histogram",
+    "How long it took to fall asleep, to release the KV cache, or to wake up, in seconds.",
+    labels=(),
+    buckets="sleep_operations",
+)
+SLEEPS_IN_FLIGHT = Family(
+    "vllm:sleep_mode_operations_in_flight",
+    "gauge",
+    "Operations of that kind that are going on.",
+    {"operation": SLEEP_OPERATIONS},
+    labels=(),
+)
+"""There from the first operation on."""
 
 STREAM_LAG = Family(
     "vllm_mock:stream_lag_seconds",

@@ -16,9 +16,11 @@ from vllm_mock.metrics.accumulators import Histogram, Value, WorstOf
 from vllm_mock.metrics.cache_config import CACHE_CONFIG, cache_config_series
 from vllm_mock.metrics.catalogue import (
     BUCKETS,
+    KV_FETCH,
     LEGACY_FAMILIES,
     SAME_AS,
     STREAM_LAG,
+    TOOL_CALL_PARSER,
     VLLM_FAMILIES,
     Family,
     request_token_buckets,
@@ -29,6 +31,7 @@ from vllm_mock.metrics.families import HistogramSeries, Series, Shown, ValueSeri
 from vllm_mock.metrics.http import HttpMetrics
 from vllm_mock.metrics.lora_info import LoRAInfo
 from vllm_mock.metrics.page import Page, parse, to_bytes
+from vllm_mock.metrics.sleep_operations import SleepOperations
 from vllm_mock.metrics.traffic import Traffic
 from vllm_mock.settings import Settings
 
@@ -49,6 +52,7 @@ class MeasuredEngine(Protocol):
     @property
     def kv_cache_usage(self) -> float: ...
     def adapters(self) -> tuple[list[str], list[str]]: ...
+    def kv_fetches(self) -> tuple[int, int]: ...
     def advance(self, each_running: Callable[[RequestHandle, float], None]) -> None: ...
 
 
@@ -67,7 +71,7 @@ class Metrics:
         self._other_engine = ENGINES.get(settings.llm_engine, ())
         self._bounds = {**_bounds(settings), **bounds_by_source(self._other_engine)}
         self._series: dict[str, Series] = {}
-        for family in (*VLLM_FAMILIES, *LEGACY_FAMILIES, STREAM_LAG):
+        for family in (*_families(settings), STREAM_LAG):
             self._series[family.name] = self._make(family)
         self._series[CACHE_CONFIG] = cache_config_series(settings, self._labels["engine"])
         self.value("vllm:engine_sleep_state", "awake").value = 1
@@ -86,6 +90,7 @@ class Metrics:
         self.record_lag = self._lag.record
         self.http = HttpMetrics()
         self._lora_info = LoRAInfo(settings.max_loras)
+        self.sleep_operations = SleepOperations({})
         self._shown = self._choose_shown(rank, ranks)
         self._engine: MeasuredEngine | None = None
         self._process = _process_registry()
@@ -113,6 +118,13 @@ class Metrics:
         """Every histogram by its family's printed name."""
         found = {name: series.histogram for name, series in self._series.items() if isinstance(series, HistogramSeries)}
         return found | {family.name: found[family.source] for family in self._other_engine if family.source in found}
+
+    def tool_calls_parsed(self, *, streaming: bool, request_type: str, called: int, not_called: int) -> None:
+        """The tool-call parser read an answer, or so many tokens of a streamed one; needs --tool-call-parser."""
+        mode = "streaming" if streaming else "non_streaming"
+        kind = request_type if request_type in TOOL_CALL_PARSER.values["request_type"] else "other"
+        self.value(TOOL_CALL_PARSER.name, mode, "tool_call", kind).value += called
+        self.value(TOOL_CALL_PARSER.name, mode, "no_tool_call", kind).value += not_called
 
     def render(self) -> bytes:
         """The page in Prometheus' text format."""
@@ -148,7 +160,7 @@ class Metrics:
         hidden = set() if self._settings.legacy_metrics else {family.name for family in LEGACY_FAMILIES}
         shown: list[Shown] = [series for name, series in self._series.items() if name not in hidden]
         shown.insert(-1, self._lora_info)
-        return shown
+        return [*shown, self.sleep_operations]
 
     def _source(self, name: str) -> Source:
         """What a family of another engine shows: one of DERIVED, or the series of vLLM's family (with a label)."""
@@ -183,6 +195,10 @@ class Metrics:
         self.value("vllm:num_requests_waiting_by_reason", "capacity").value = waiting - deferred
         self.value("vllm:num_requests_waiting_by_reason", "deferred").value = deferred
         self.value("vllm:kv_cache_usage_perc").value = engine.kv_cache_usage
+        if _receives_kv(self._settings):
+            waiting, fetching = engine.kv_fetches()
+            self.value(KV_FETCH.name, "waiting_to_start").value = waiting
+            self.value(KV_FETCH.name, "in_progress").value = fetching
         self._derive_legacy(engine.now)
 
     def _derive_legacy(self, now: float) -> None:
@@ -193,6 +209,20 @@ class Metrics:
         self.value("vllm:avg_prompt_throughput_toks_per_s").value = traffic.prompt_throughput.per_second(now)
         self.value("vllm:avg_generation_throughput_toks_per_s").value = traffic.generation_throughput.per_second(now)
         self.value("vllm:num_requests_success").value = traffic.finished_requests
+
+
+def _families(settings: Settings) -> tuple[Family, ...]:
+    """Those that are always there, and those that the flags ask for."""
+    families = VLLM_FAMILIES
+    if settings.tool_call_parser:
+        families += (TOOL_CALL_PARSER,)
+    if _receives_kv(settings):
+        families += (KV_FETCH,)
+    return families + LEGACY_FAMILIES
+
+
+def _receives_kv(settings: Settings) -> bool:
+    return (settings.kv_transfer_config or {}).get("kv_role") in ("kv_consumer", "kv_both")
 
 
 def _bounds(settings: Settings) -> dict[str, Sequence[float]]:

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from vllm_mock.metrics.accumulators import Histogram, Value
@@ -53,16 +53,12 @@ class HistogramSeries:
     def __init__(self, family: Family, labels: Mapping[str, str], histogram: Histogram) -> None:
         self.family = family
         self.histogram = histogram
-        self._head = head(family.name, "histogram", family.help)
         own = {label: labels[label] for label in family.labels}
-        self._lines = HistogramLines(family.name, own, histogram)
+        self._lines = [HistogramLines(family.name, own, histogram)]
 
     def add_to(self, page: Page, created: bool) -> None:
         """Show the present counts."""
-        page[self.family.name] = self._head + self._lines.samples()
-        if created:
-            name = self.family.name + "_created"
-            page[name] = [*head(name, "gauge", self.family.help), self._lines.created()]
+        add_histograms(page, self.family, self._lines, created)
 
 
 class HistogramLines:
@@ -86,6 +82,17 @@ class HistogramLines:
     def created(self) -> str:
         """Since when it exists, in Unix seconds."""
         return f"{self._name}_created{self._text} {number(self.histogram.created)}"
+
+
+def add_histograms(page: Page, family: Family, series: Sequence[HistogramLines], created: bool) -> None:
+    """A family with these histograms."""
+    name = family.name
+    page[name] = head(name, "histogram", family.help)
+    for lines in series:
+        page[name] += lines.samples()
+    if created:
+        name += "_created"
+        page[name] = head(name, "gauge", family.help) + [lines.created() for lines in series]
 
 
 Series = ValueSeries | HistogramSeries

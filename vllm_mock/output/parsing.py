@@ -21,6 +21,7 @@ class OutputParsing:
 
     `reasoning_over`: the prompt already ended the reasoning, so that a stream has none (vLLM does not look at the
     prompt of a whole answer). `stream_interval`: tokens of one chunk, of which vLLM's parsers see but the end.
+    `request_type`: as what the metrics count it.
     """
 
     reasoning: ReasoningFormat | None = None
@@ -32,6 +33,7 @@ class OutputParsing:
     reasoning_over: bool = False
     streamed: bool = False
     stream_interval: int = 1
+    request_type: Literal["chat_completions", "responses", "other"] = "chat_completions"
 
 
 def parse_output(plan: "ChoicePlan", how: OutputParsing) -> ParsedOutput:

@@ -115,6 +115,8 @@ class _Views:
         except StreamedRefusal as refused:
             # The engine looks at a request before the stream begins here.
             raise refused.error from None
+        if chat.parsing is not None:
+            chat.parsing.request_type = "responses"
         scheduling = headers.scheduling(environ, "resp", chat_body)
         scheduling.response_id = body.request_id or new_id("resp")
         (run,) = start(self._services, [chat.prompt], [chat.spec], scheduling, chat.parsing)

@@ -111,6 +111,7 @@ def collect(services: "Services", runs: Sequence[Run], connection: Any) -> None:
     for run in runs:
         if run.handle.cut is not None:
             cut_short(run)
+    _count_tool_parsing(services, runs)
 
 
 def wait(
@@ -173,11 +174,27 @@ def _steps(
         for choice, run in enumerate(runs):
             if run.handle.cut is not None:
                 yield last_chunks(choice, run, render)
+        _count_tool_parsing(services, runs)
         yield render_end()
     finally:
         services.generating -= 1
         services.watcher.remove(key)
         _close(handles, complete)
+
+
+def _count_tool_parsing(services: "Services", runs: Sequence[Run]) -> None:
+    """As vLLM counts: whole answers, and of streamed ones each token."""
+    for run in runs:
+        how, output = run.parsing, run.output
+        if how is None or how.tools is None or output is None:
+            continue
+        called, total = len(output.tool_calls[:1]), 1
+        if how.streamed:
+            called = sum(delta is not None and bool(delta.tool_calls) for delta in output.deltas)
+            total = len(output.deltas)
+        services.metrics.tool_calls_parsed(
+            streaming=how.streamed, request_type=how.request_type, called=called, not_called=total - called
+        )
 
 
 def _abort(handles: Sequence[RequestHandle]) -> None:

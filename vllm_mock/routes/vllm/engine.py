@@ -55,7 +55,7 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         return json_reply(compact({"success": done}))
 
     def release_kv_cache_memory() -> Response:
-        control.reset_prefix_cache(running_too=True)
+        control.release_kv_cache()
         return json_reply('{"status":"kv_cache_released"}')
 
     def abort_requests() -> Response:
