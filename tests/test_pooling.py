@@ -12,6 +12,8 @@ from typing import Any
 
 import openai
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from raw_http import JSON_HEADERS, Reply
 from server import INSTANT, TINY, Server, ServerPool
 
@@ -217,6 +219,19 @@ def test_conversations(tiny: Server) -> None:
     assert tiny.post("/v1/embeddings", {"input": hi}).json()["data"] == one["data"]
 
 
+def test_padding_fills_the_context(tiny: Server) -> None:
+    answer = tiny.post("/v1/embeddings", {"input": ["hi", "you"], "padding": "max_length"}).json()
+    assert answer["usage"]["prompt_tokens"] == 2 * 256
+    assert [entry["embedding"] for entry in answer["data"]] == vectors(tiny, ["hi", "you"])
+
+
+def test_an_adapter_answers_under_its_name(servers: ServerPool) -> None:
+    server = servers.get(*TINY, *INSTANT, "--enable-lora", "--lora-modules", "tuned=/adapters/tuned")
+    assert server.post("/v1/embeddings", {"model": "tuned", "input": "a"}).json()["model"] == "tuned"
+    assert server.post("/v1/rerank", {"model": "tuned", "query": "a", "documents": ["b"]}).json()["model"] == "tuned"
+    assert server.post("/v1/embeddings", {"model": "other", "input": "a"}).status == 404
+
+
 # ---- Scores, ranks, classes, pooled states
 
 
@@ -324,6 +339,7 @@ def test_refusals(tiny: Server) -> None:
     assert (
         message("/pooling", input="hi", dimensions=4) == "dimensions is currently not supported (parameter=dimensions)"
     )
+    assert message("/v1/embeddings", input="\ud800").startswith("TextEncodeInput must be")
     assert message("/pooling", data={}).startswith("No IOProcessor plugin installed.")
     assert message("/score", text_1=["a", "b"], text_2="c") == "Input lengths must be either 1:1, 1:N or N:N"
     assert message("/rerank", query="a", documents=[]) == "At least one text_pair element must be given"
@@ -331,6 +347,34 @@ def test_refusals(tiny: Server) -> None:
     assert message("/rerank", query="a", documents=[image]).startswith("MultiModalParam is not supported")
     assert "Exactly one of texts, images, or inputs" in message("/v2/embed", texts=[])
     assert tiny.post("/rerank", {"query": "a", "documents": ["b"], "model": "nope"}).json()["error"]["param"] is None
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-3, 10**20) | st.floats(allow_nan=False) | st.text(max_size=8)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["role", "content", "type", "text"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+FIELDS = (
+    *("input", "messages", "data", "task", "dimensions", "encoding_format", "embed_dtype", "endianness", "padding"),
+    *("truncate_prompt_tokens", "truncation_side", "text_1", "text_2", "query", "queries", "documents", "top_n"),
+    *("max_tokens_per_doc", "texts", "inputs", "images", "output_dimension", "embedding_types", "truncate"),
+    *("max_tokens", "chat_template_kwargs", "priority", "request_id", "use_activation", "kv_transfer_params"),
+)
+GOOD = {"input": "hi", "query": "a", "documents": ["a", "b"], "text_1": "a", "text_2": ["b"], "texts": ["a"]}
+PATHS = ("/v1/embeddings", "/pooling", "/classify", "/score", "/rerank", "/v2/embed")
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(path=st.sampled_from(PATHS), fields=st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=3))
+def test_no_body_is_an_internal_error(path: str, fields: dict[str, Any], tiny: Server) -> None:
+    reply = tiny.post(path, {**GOOD, **fields})
+    assert reply.status in (200, 400)
+    if reply.status == 400:
+        assert reply.json()["error"]["message"]
 
 
 # ---- The engine

@@ -11,6 +11,7 @@ from typing import Any
 from flask import Response
 
 from vllm_mock.pooling import encoding
+from vllm_mock.protocol.json_text import to_bytes
 from vllm_mock.routes.openai.pooled import Answered
 from vllm_mock.routes.replies import JSON, Reply
 
@@ -64,13 +65,13 @@ def tensors_reply(answered: Answered, tensors: Sequence[Shown], form: Form, name
         if form.name == "bytes":
             response.headers["metadata"] = _metadata(answered, tensors, form)
         return response
-    pieces = [answered.head().encode()]
+    pieces = [to_bytes(answered.head())]
     for index, tensor in enumerate(tensors):
         comma = "," if index else ""
         pieces.append(f'{comma}{{"index":{index},"object":"{name}","{key}":'.encode())
         pieces += tensor.pieces
         pieces.append(b"}")
-    pieces.append(answered.tail().encode())
+    pieces.append(to_bytes(answered.tail()))
     # Not joined: tens of megabytes would be copied at once, while nobody else is served.
     response = Reply(pieces, 200, JSON)
     response.headers["Content-Length"] = str(sum(map(len, pieces)))
