@@ -429,6 +429,41 @@ def stream_options_alone(target: Target) -> None:
     check_error(response, 400, "BadRequestError", "stream_options")
 
 
+# ---- Anthropic's Messages -----------------------------------------------------------------------------------
+
+
+@check("/v1/messages: an answer, and as many input tokens as counted")
+def messages(target: Target) -> None:
+    body = {"model": target.model, "messages": QUESTION, "max_tokens": 8}
+    answer = good(target.post("/v1/messages", body))
+    equal((answer["type"], answer["role"]), ("message", "assistant"), "type and role")
+    expect(answer["content"], "no content")
+    expect(answer["stop_reason"] in ("end_turn", "max_tokens"), f"the stop reason is {answer['stop_reason']!r}")
+    usage = answer["usage"]
+    expect(1 <= usage["output_tokens"] <= 8, f"output_tokens is {usage['output_tokens']}")
+    counted = good(target.post("/v1/messages/count_tokens", body))
+    told = usage["input_tokens"] + (usage.get("cache_read_input_tokens") or 0)
+    equal(counted["input_tokens"], told, "input_tokens")
+
+
+@check("/v1/messages: a stream of named events")
+def messages_stream(target: Target) -> None:
+    body = {"model": target.model, "messages": QUESTION, "max_tokens": 8, "stream": True}
+    response = target.post("/v1/messages", body)
+    equal(response.status_code, 200, "the status")
+    names = re.findall(r"^event: (.*)$", response.text, re.MULTILINE)
+    expect(names[0] == "message_start" and names[-2:] == ["message_delta", "message_stop"], f"the events are {names}")
+    equal(names.count("content_block_start"), names.count("content_block_stop"), "the number of closed blocks")
+
+
+@check("/v1/messages: errors have Anthropic's shape")
+def messages_errors(target: Target) -> None:
+    body = {"model": target.model, "messages": QUESTION, "max_tokens": 8, "temperature": -1}
+    response = target.post("/v1/messages", body)
+    equal(response.status_code, 400, "the status")
+    equal(response.json()["error"]["type"], "invalid_request_error", "the type of the error")
+
+
 # ---- vLLM's request and response extensions ---------------------------------------------------------------
 
 

@@ -111,13 +111,18 @@ def _comparable_stream(reply: Reply) -> list[str]:
     """The sequence of chunk shapes; neighbours of one shape count once, since texts differ in length."""
     assert reply.body.endswith(b"\n\n")
     events = reply.events()
-    assert events[-1] == DONE
+    if events[0].startswith(b"event: "):
+        names = [line.partition(b"\n")[0].decode() for line in events]
+        events = [line.partition(b"\n")[2] for line in events]
+    else:
+        assert events.pop() == DONE
+        names = [""] * len(events)
     shapes = []
-    for event in events[:-1]:
+    for name, event in zip(names, events, strict=True):
         data = event.removeprefix(b"data: ")
         assert data != event
         _check_compact(data)
-        shapes.append(_shape(json.loads(data)))
+        shapes.append(name + _shape(json.loads(data)))
     return [shape for shape, _ in groupby(shapes)]
 
 
@@ -134,16 +139,27 @@ def _shape(document: Any) -> str:
 
 
 def _check_usage(usage: dict[str, Any] | None) -> None:
-    if usage is not None:
+    if usage is not None and "total_tokens" in usage:
         assert usage["total_tokens"] == usage["prompt_tokens"] + usage.get("completion_tokens", 0)
 
 
 def _mark_counts(document: Any) -> None:
     """Where a text ended by itself or is not over yet, the number of its tokens is the engine's affair."""
     usage = document.get("usage")
+    if "output_tokens" in (usage or ()):
+        _mark_anthropic_counts(document, usage)
+        return
     reasons = {choice["finish_reason"] for choice in document.get("choices", ())}
     if usage is not None and "choices" in document and reasons != {"length"}:
         usage["completion_tokens"] = usage["total_tokens"] = "<count>"
+
+
+def _mark_anthropic_counts(document: Any, usage: dict[str, Any]) -> None:
+    reason = document.get("delta", document).get("stop_reason")
+    if reason != "max_tokens":
+        usage["output_tokens"] = "<count>"
+    if "cache_read_input_tokens" in usage:
+        usage["input_tokens"] += usage["cache_read_input_tokens"]
 
 
 def _normalised(value: Any, key: str = "") -> Any:
@@ -160,6 +176,11 @@ def _identifier(value: Any) -> Any:
     return re.sub("-[0-9a-f]{16}$", "-<16 hex>", value)
 
 
+def _signature(value: Any) -> Any:
+    assert re.fullmatch("[0-9a-f]{32}", value)
+    return "<signature>"
+
+
 def _time(value: Any) -> str:
     assert type(value) is int
     assert value > 1_700_000_000
@@ -167,7 +188,9 @@ def _time(value: Any) -> str:
 
 
 def _text(value: Any) -> Any:
-    """Texts differ; whether there is one, an empty one or null does not."""
+    """Texts differ; whether there is one, an empty one or null does not. Content may also be a list of blocks."""
+    if isinstance(value, list):
+        return _normalised(value)
     return "<text>" if isinstance(value, str) and value else value
 
 
@@ -241,6 +264,11 @@ REPLACEMENTS = {
     "reasoning_tokens": _number,
     "cached_tokens": _number,
     "created_cache_tokens": _number,
+    "cache_read_input_tokens": _number,
+    "cache_creation_input_tokens": _number,
+    "thinking": _text,
+    "signature": _signature,
+    "partial_json": _text,
     "metrics": _times,
     "embedding": _vector,
     "data": _vector,

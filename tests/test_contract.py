@@ -38,6 +38,7 @@ DIFFERENT: dict[str, str] = {
     "e_errfin": NO_MARKERS,
     "e_errfin_stream": NO_MARKERS,
     "e_errfin_cmpl_stream": NO_MARKERS,
+    "msgs_errfin": NO_MARKERS,
 }
 
 # ---- With which flags the server is started -----------------------------------------------------------------
@@ -77,7 +78,7 @@ FLAGS_OF_ONE: dict[str, tuple[str, ...]] = {
     "s2_rootpath": (*SECOND, *SHORT, "--lora-modules", "adA=/models/loraA"),
     # Recorded later, at a server with one flag more.
     **dict.fromkeys(("s2_reason", "s2_reason_noinc", "s2_tool_na"), MEASURED),
-    **dict.fromkeys(("s2_tool_named", "s2_tool_required"), (*SECOND, *ECHO)),
+    **dict.fromkeys(("s2_tool_named", "s2_tool_required", "s2_msgs_tool", "s2_msgs_tool_stream"), (*SECOND, *ECHO)),
     "s2_tool_stream": (*SECOND, *ECHO, "--enable-force-include-usage"),
     "s2_kvt_stream": (*SECOND, *ECHO, "--enable-force-include-usage"),
     "s2_force_usage": (*SECOND, *SHORT, "--enable-force-include-usage"),
@@ -126,16 +127,14 @@ ADAPTATIONS: dict[str, tuple[Callable[[Any], None], ...]] = {
 
 # What a user says in the echo mode instead of the recorded message, so that our model says what the recording's said.
 # A finished reasoning in the prompt's end would mean that a stream has none.
+_CALLING = '<think>why</think>ok<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
+_SAYING = [{"role": "user", "content": _CALLING}, {"role": "assistant", "content": "<think>"}]
 SAID: dict[str, list[dict[str, str]]] = {
     "s2_kvt_stream": [{"role": "user", "content": "H is nine"}],
+    "s2_msgs_tool": _SAYING,
+    "s2_msgs_tool_stream": _SAYING,
     "s2_tool_required": [{"role": "user", "content": '</think>[{"name":"f","parameters":{"a":1}}]'}],
-    "s2_tool_stream": [
-        {
-            "role": "user",
-            "content": '<think>why</think>ok<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>',
-        },
-        {"role": "assistant", "content": "<think>"},
-    ],
+    "s2_tool_stream": _SAYING,
 }
 
 
@@ -148,7 +147,7 @@ def sent(capture: Capture) -> bytes | None:
 
 def compared(name: str, reply: Reply) -> str:
     text = captures.comparable(reply)
-    return re.sub('"prompt_tokens": \\d+', '"prompt_tokens": "<count>"', text) if name in SAID else text
+    return re.sub('"(prompt|input)_tokens": \\d+', '"prompt_tokens": "<count>"', text) if name in SAID else text
 
 
 def expected_reply(capture: Capture) -> Reply:

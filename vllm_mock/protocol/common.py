@@ -53,7 +53,7 @@ class JsonSchemaResponseFormat(BaseModel):
     strict: bool | None = None
 
 
-class _ResponseFormat(BaseModel):
+class JsonResponseFormat(BaseModel):
     model_config = OPEN
 
     type: Literal["text", "json_object", "json_schema"]
@@ -84,7 +84,7 @@ class _LegacyStructuralTagResponseFormat(BaseModel):
 
 
 ResponseFormat = (
-    Annotated[_ResponseFormat, unchanged]
+    Annotated[JsonResponseFormat, unchanged]
     | Annotated[_StructuralTagResponseFormat, unchanged]
     | Annotated[_LegacyStructuralTagResponseFormat, unchanged]
     | None

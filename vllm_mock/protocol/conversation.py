@@ -89,7 +89,10 @@ def _message(message: Any, media: MediaPolicy, keep_parts: bool) -> dict[str, An
     reasoning = message.get("reasoning")
     if isinstance(reasoning, dict) and reasoning.get("type") == "prompt_embeds":
         _refuse_embeds(reasoning)
-    shown: dict[str, Any] = {"role": role, "content": _content(message.get("content"), media, keep_parts)}
+    content = _content(message.get("content"), media, keep_parts)
+    if role == "tool" and keep_parts and all(part["type"] == "text" for part in content):
+        content = _plain_text(content)
+    shown: dict[str, Any] = {"role": role, "content": content}
     if role == "assistant":
         _add_assistant_fields(message, shown)
     elif role == "tool" and "tool_call_id" in message:
@@ -135,14 +138,18 @@ def _content(content: Any, media: MediaPolicy, keep_parts: bool) -> Any:
         return content
     if content is None:
         content = ()
-    parts = [_part(part, media) for part in ([content] if isinstance(content, str) else content)]
+    given = [content] if isinstance(content, str) else list(content)
+    texts = [part if isinstance(part, str) else _part_text(part, media) for part in given]
     if keep_parts:
-        return [part for part in parts if part["text"] is not None]
-    return "\n".join(part["text"] for part in parts if part["text"])
+        return [_kept_part(part, text) for part, text in zip(given, texts, strict=True) if text is not None]
+    return "\n".join(text for text in texts if text)
 
 
-def _part(part: Any, media: MediaPolicy) -> dict[str, Any]:
-    return {"type": "text", "text": part if isinstance(part, str) else _part_text(part, media)}
+def _kept_part(part: Any, text: str) -> dict[str, Any]:
+    """A part for a template that loops over them; a reference to a tool stays one."""
+    if isinstance(part, dict) and part.get("type") == "tool_reference":
+        return {"type": "tool_reference", "name": text}
+    return {"type": "text", "text": text}
 
 
 def _part_text(part: dict[str, Any], media: MediaPolicy) -> str | None:

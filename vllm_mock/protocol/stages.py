@@ -8,7 +8,7 @@ from vllm_mock.protocol import chat_template, prompts, sampling, trust
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.limits import Limits
 from vllm_mock.protocol.tokenize import TokenizeChatRequest, TokenizeCompletionRequest
-from vllm_mock.protocol.tools import check_tool_flags
+from vllm_mock.protocol.tools import check_named_tool, check_tool_flags
 from vllm_mock.tokenizer import Tokenizer, TokenizerError
 
 if TYPE_CHECKING:
@@ -30,11 +30,18 @@ class CheckedPrompt:
 
 def check_chat(request: "ChatCompletionRequest", tokenizer: Tokenizer, limits: Limits) -> CheckedPrompt:
     """Everything between the model's name and the engine. Raises ApiError."""
+    return _checked(request, [chat_prompt(request, tokenizer, limits)], limits)[0]
+
+
+def chat_prompt(request: "ChatCompletionRequest", tokenizer: Tokenizer, limits: Limits) -> prompts.TokenizedPrompt:
+    """The prompt of a chat, before the values of the sampling parameters are looked at. Raises ApiError."""
     check_tool_flags(request, limits)
     chat_template.check_trust(request, limits)
     sampling.check_asked_lengths(request, limits)
     text = chat_template.render(request, tokenizer, limits)
-    return _checked(request, prompts.tokenize_prompts(request, [text], tokenizer, limits), limits)[0]
+    prompt = prompts.tokenize_prompts(request, [text], tokenizer, limits)[0]
+    check_named_tool(request, limits)
+    return prompt
 
 
 def check_completion(request: "CompletionRequest", tokenizer: Tokenizer, limits: Limits) -> list[CheckedPrompt]:

@@ -76,7 +76,7 @@ def _tool_name(tool: Any) -> Any:
 def check_tool_flags(request: "ChatCompletionRequest", limits: Limits) -> None:
     """Tools need the server's flags for tool calls. Raises ApiError."""
     choice = request.tool_choice
-    if request.tools is None or choice is None or choice == "none":
+    if choice is None or choice == "none":
         return
     if choice == "auto":
         if not (limits.enable_auto_tool_choice and limits.tool_call_parser):
@@ -85,3 +85,13 @@ def check_tool_flags(request: "ChatCompletionRequest", limits: Limits) -> None:
     elif not limits.tool_call_parser:
         named = '"required"' if choice == "required" else f'function "{choice.function.name}"'
         raise ApiError.bad_request(f"tool_choice={named} requires --tool-call-parser to be set")
+
+
+def check_named_tool(request: "ChatCompletionRequest", limits: Limits) -> None:
+    """The tool parser looks up the tool that must be called; only other APIs get here without one. Raises ApiError."""
+    choice = request.tool_choice
+    if not limits.tool_call_parser or not request.tools or choice is None or isinstance(choice, str):
+        return
+    name = choice.function.name
+    if all(tool.function.name != name for tool in request.tools):
+        raise ApiError.bad_request(f"The tool with name '{name}' is not found in the tools list.")

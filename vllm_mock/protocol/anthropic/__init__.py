@@ -1,0 +1,1 @@
+"""Anthropic's Messages API: its requests, their translation into chat requests, its answers, events and errors."""
