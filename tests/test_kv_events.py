@@ -142,6 +142,18 @@ def test_a_mirror_agrees_with_cached_tokens_through_evictions(server, consumer):
     assert len(consumer.blocks) <= 24
 
 
+def test_a_reset_clears_the_mirror(server, consumer):
+    complete(server, [80, 81, 82, 83, 84])
+    assert server.post("/reset_prefix_cache", {}).json() == {"success": True}
+    consumer.catch_up()
+    assert consumer.events[-1] == {"type": "AllBlocksCleared"}
+    assert consumer.blocks == {}
+    assert cached(complete(server, [80, 81, 82, 83, 84])) == 0
+    assert cached(complete(server, [80, 81, 82, 83, 84])) == 4
+    consumer.catch_up()
+    assert [tokens for _, tokens in consumer.blocks.values()] == [[80, 81, 82, 83]]
+
+
 def test_the_subscription_has_no_gap_and_a_replay_fills_one(server, consumer, ports):
     complete(server, [70, 71, 72, 73])
     complete(server, [70, 71, 72, 73, 74, 75, 76, 77])
@@ -281,6 +293,19 @@ def test_a_bad_configuration_stops_the_start_with_one_line(launch, flags, told):
 
 def test_a_taken_port_stops_the_start_with_one_line(launch, server, ports):
     assert f"cannot listen on tcp://*:{ports[0]}: Address already in use" in refusal(launch, events_flags(ports[0]))
+
+
+def test_taken_ports_of_all_ranks_stop_the_start(launch):
+    with Consumer(0) as first:
+        port = free_ports(2)
+        first.socket.bind(f"tcp://*:{port}")
+        first.context.socket(zmq.SUB).bind(f"tcp://*:{port + 1}")
+        with pytest.raises(RuntimeError) as failed:
+            launch(*FLAGS, *events_flags(port), "--data-parallel-size", "2")
+    told = [line for line in str(failed.value).splitlines() if line.startswith("error:")]
+    assert f"error: --kv-events-config: cannot listen on tcp://*:{port}: Address already in use" in told
+    assert "the server ended with 2" in str(failed.value)
+    assert "Traceback" not in str(failed.value)
 
 
 def refusal(launch, flags):

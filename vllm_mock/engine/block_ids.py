@@ -1,7 +1,7 @@
 """Numbers of KV blocks, for requests whose blocks a peer is told of; all others are only counted."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from vllm_mock.engine.block_hash import BlockHash
 
@@ -35,6 +35,12 @@ class BlockIds:
         """A cached block is no longer."""
         if (number := self._of_cached.pop(block, None)) is not None:
             heapq.heappush(self._free, number)
+
+    def clear(self, held: Set[int]) -> None:
+        """Nothing is cached any longer; requests still have the blocks `held`."""
+        for number in set(self._of_cached.values()) - held:
+            heapq.heappush(self._free, number)
+        self._of_cached.clear()
 
     def _new(self) -> int:
         if self._free:

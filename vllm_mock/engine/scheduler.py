@@ -143,6 +143,8 @@ class Scheduler:
             handle.allocation = self.kv.allocate((), handle.num_prompt_tokens, handle.num_total_tokens)
         if self.events is not None:
             self.events.cleared()
+        if self._block_ids is not None:
+            self._block_ids.clear({number for handle in holders for number in handle.block_ids})
         return True
 
     def _start(self, handle: RequestHandle) -> bool:

@@ -96,7 +96,9 @@ class ZmqPublisher:
         try:
             socket.connect(endpoint)
         except zmq.ZMQError as error:
-            raise SettingsError(f"--kv-events-config: cannot connect to {endpoint}: {error.strerror}") from None
+            raise SettingsError(
+                f"--kv-events-config: cannot connect to {endpoint}: {zmq.strerror(error.errno or 0)}"
+            ) from None
         return endpoint
 
     def _bind(self, socket: "zmq.Socket[bytes]", endpoint: str) -> str:
@@ -111,7 +113,9 @@ class ZmqPublisher:
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:
-            raise SettingsError(f"--kv-events-config: cannot listen on {endpoint}: {error.strerror}") from None
+            raise SettingsError(
+                f"--kv-events-config: cannot listen on {endpoint}: {zmq.strerror(error.errno or 0)}"
+            ) from None
         return socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0") if endpoint.endswith(":0") else endpoint
 
 

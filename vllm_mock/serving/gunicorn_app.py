@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gunicorn.app.base import Application
+from gunicorn.errors import HaltServer
 
 
 class _InProcess(Application):
@@ -26,4 +27,8 @@ class _InProcess(Application):
 
 def run(config_file: Path) -> None:
     """Serve until a signal ends the process. GUNICORN_CMD_ARGS is honoured, as by gunicorn's own command."""
-    _InProcess(config_file).run()
+    try:
+        _InProcess(config_file).run()
+    except HaltServer as halt:
+        # gunicorn is not prepared for a second worker that fails while it stops because of a first.
+        raise SystemExit(halt.exit_status) from None

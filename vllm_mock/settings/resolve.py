@@ -64,3 +64,9 @@ def _check_kv_events(values: dict[str, Any]) -> None:
     config = values["kv_events_config"] or {}
     if config.get("enable_kv_cache_events") and not values["enable_prefix_caching"]:
         raise SettingsError("--kv-events-config needs prefix caching, which --disable-prefix-caching turned off")
+    for key in ("endpoint", "replay_endpoint"):
+        endpoint = config.get(key) or "tcp://"
+        if values["data_parallel_size"] > 1 and endpoint.startswith("ipc://"):
+            raise SettingsError(
+                f"--kv-events-config: {endpoint} has no place for a second rank; expected tcp or inproc"
+            )
