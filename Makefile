@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint bench clean
+.PHONY: serve test lint bench clean docker-build
 
 $(VENV)/.serve: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,6 +28,9 @@ test: lint
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+docker-build:
+	docker build -t aibrix/vllm-mock:nightly -t aibrix/vllm-mock:latest -f Dockerfile .
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

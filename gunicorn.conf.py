@@ -1,6 +1,7 @@
 """gunicorn's settings, the same for `python app.py` and `gunicorn wsgi:app`."""
 
 import gc
+import os
 
 from vllm_mock.serving import hooks
 from vllm_mock.serving.arguments import process_settings
@@ -33,6 +34,8 @@ forwarder_headers = ""
 forwarded_allow_ips = "*"
 secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
 preload_app = False
+# Workers show by a file that they live: in memory, so that a read-only root file system will do.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 control_socket_disable = True
 proc_name = "vllm-mock"
 # The one line of start-up says what gunicorn's information would.
