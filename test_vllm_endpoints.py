@@ -464,6 +464,44 @@ def messages_errors(target: Target) -> None:
     equal(response.json()["error"]["type"], "invalid_request_error", "the type of the error")
 
 
+# ---- Batches, scores, SageMaker, decisions ------------------------------------------------------------------
+
+
+@check("/v1/chat/completions/batch: a choice per conversation")
+def batch(target: Target) -> None:
+    body = {"model": target.model, "messages": [QUESTION, QUESTION], "max_tokens": 4}
+    answer = good(target.post("/v1/chat/completions/batch", body))
+    equal([choice["index"] for choice in answer["choices"]], [0, 1], "the indexes")
+    equal(answer["usage"]["prompt_tokens"] % 2, 0, "the prompt tokens of two equal prompts modulo 2")
+
+
+@check("/generative_scoring: probabilities of the labels add up")
+def generative_scoring(target: Target) -> None:
+    labels = tokenize(target, prompt="yes no", add_special_tokens=False)["tokens"][:2]
+    body = {"model": target.model, "query": "Is it wet? ", "items": ["Rain.", "Sand."]}
+    one = good(target.post("/generative_scoring", {**body, "label_token_ids": labels}))
+    other = good(target.post("/generative_scoring", {**body, "label_token_ids": labels[::-1]}))
+    for first, second in zip(one["data"], other["data"], strict=True):
+        expect(abs(first["score"] + second["score"] - 1) < 1e-3, "two probabilities do not add up to 1")
+
+
+@check("/invocations: the body tells the API")
+def invocations(target: Target) -> None:
+    chat = good(target.post("/invocations", {"messages": QUESTION, "max_tokens": 1}))
+    equal(chat["object"], "chat.completion", "object")
+    completion = good(target.post("/invocations", {"prompt": "Once", "max_tokens": 1}))
+    equal(completion["object"], "text_completion", "object")
+
+
+@check("/v1/systemone and /v1/decisions say what they miss, or that the model makes no decisions")
+def decisions(target: Target) -> None:
+    for path in ("/v1/systemone", "/v1/decisions"):
+        equal(target.post(path, {}).status_code, 400, f"the status of {path}")
+    question = {"type": "predicate", "instructions": "Is it wet?"}
+    response = target.post("/v1/decisions", {"model": target.model, "input": "It rains.", "questions": [question]})
+    expect(response.status_code in (200, 501), f"the status is {response.status_code}")
+
+
 # ---- vLLM's request and response extensions ---------------------------------------------------------------
 
 

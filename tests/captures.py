@@ -158,8 +158,7 @@ def _mark_anthropic_counts(document: Any, usage: dict[str, Any]) -> None:
     reason = document.get("delta", document).get("stop_reason")
     if reason != "max_tokens":
         usage["output_tokens"] = "<count>"
-    if "cache_read_input_tokens" in usage:
-        usage["input_tokens"] += usage["cache_read_input_tokens"]
+    usage["input_tokens"] += usage.get("cache_read_input_tokens", 0) + usage.get("cache_creation_input_tokens", 0)
 
 
 def _normalised(value: Any, key: str = "") -> Any:

@@ -155,8 +155,8 @@ def test_cached_tokens_are_no_input_tokens(servers: ServerPool) -> None:
     client = sdk(servers.get(*CHARACTERS, "--enable-prompt-tokens-details"))
     long: list[Any] = [{"role": "user", "content": "a" * 70}]
     first, second = (ask(client, model="tiny", messages=long, max_tokens=1).usage for _ in range(2))
-    assert (first.input_tokens, first.cache_read_input_tokens) == (72, 0)
-    assert (second.input_tokens, second.cache_read_input_tokens) == (72 - 64, 64)
+    assert (first.input_tokens, first.cache_creation_input_tokens, first.cache_read_input_tokens) == (8, 64, 0)
+    assert (second.input_tokens, second.cache_creation_input_tokens, second.cache_read_input_tokens) == (8, 0, 64)
 
 
 def test_errors(client: anthropic.Anthropic) -> None:

@@ -7,12 +7,12 @@ from pydantic import BaseModel, BeforeValidator, Field
 from vllm_mock.protocol import precheck, structured
 from vllm_mock.protocol.common import (
     REQUEST,
+    AnyResponseFormat,
     CacheSalt,
     ChatCompletionToolsParam,
     Int64,
     NamedToolChoice,
     RepetitionDetectionParams,
-    ResponseFormat,
     StopStrings,
     StreamInterval,
     StreamOptions,
@@ -48,7 +48,7 @@ class ChatCompletionRequest(BaseModel):
     max_completion_tokens: int | None = None
     n: int | None = 1
     presence_penalty: float | None = None
-    response_format: ResponseFormat = None
+    response_format: AnyResponseFormat = None
     seed: Int64 | None = None
     stop: str | StopStrings | None = None
     stream: bool | None = False

@@ -53,14 +53,14 @@ class JsonSchemaResponseFormat(BaseModel):
     strict: bool | None = None
 
 
-class JsonResponseFormat(BaseModel):
+class ResponseFormat(BaseModel):
     model_config = OPEN
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchemaResponseFormat | None = None
 
 
-class _StructuralTagResponseFormat(BaseModel):
+class StructuralTagResponseFormat(BaseModel):
     model_config = OPEN
 
     type: Literal["structural_tag"]
@@ -75,7 +75,7 @@ class LegacyStructuralTag(BaseModel):
     end: str
 
 
-class _LegacyStructuralTagResponseFormat(BaseModel):
+class LegacyStructuralTagResponseFormat(BaseModel):
     model_config = OPEN
 
     type: Literal["structural_tag"]
@@ -83,10 +83,10 @@ class _LegacyStructuralTagResponseFormat(BaseModel):
     triggers: list[str]
 
 
-ResponseFormat = (
-    Annotated[JsonResponseFormat, unchanged]
-    | Annotated[_StructuralTagResponseFormat, unchanged]
-    | Annotated[_LegacyStructuralTagResponseFormat, unchanged]
+AnyResponseFormat = (
+    Annotated[ResponseFormat, unchanged]
+    | Annotated[StructuralTagResponseFormat, unchanged]
+    | Annotated[LegacyStructuralTagResponseFormat, unchanged]
     | None
 )
 

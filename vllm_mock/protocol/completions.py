@@ -7,10 +7,10 @@ from pydantic import BaseModel, Field
 from vllm_mock.protocol import precheck, structured
 from vllm_mock.protocol.common import (
     REQUEST,
+    AnyResponseFormat,
     CacheSalt,
     Int64,
     RepetitionDetectionParams,
-    ResponseFormat,
     StopStrings,
     StreamInterval,
     StreamOptions,
@@ -71,7 +71,7 @@ class CompletionRequest(BaseModel):
     bad_words: list[str] = ()  # type: ignore[assignment]
     prompt_embeds: bytes | list[bytes] | None = None
     add_special_tokens: bool = True
-    response_format: ResponseFormat = None
+    response_format: AnyResponseFormat = None
     structured_outputs: StructuredOutputsParams | None = None
     priority: Int64 = 0
     request_id: str = None  # type: ignore[assignment]

@@ -114,6 +114,16 @@ class ApiError(Exception):
         return cls(HTTPStatus.INTERNAL_SERVER_ERROR, message, "InternalServerError")
 
     @classmethod
+    def not_implemented(cls, message: str) -> "ApiError":
+        """501 NotImplementedError."""
+        return cls(HTTPStatus.NOT_IMPLEMENTED, message, "NotImplementedError")
+
+    @classmethod
+    def permission_denied(cls, message: str) -> "ApiError":
+        """403 PermissionDeniedError."""
+        return cls(HTTPStatus.FORBIDDEN, message, "PermissionDeniedError")
+
+    @classmethod
     def queue_full(cls, reason: str) -> "ApiError":
         """503 of a full queue; `reason` is max_num_queued_reqs or max_num_queued_tokens."""
         advice = "Please try again later or on a different instance."

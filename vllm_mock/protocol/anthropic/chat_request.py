@@ -19,8 +19,8 @@ from vllm_mock.protocol.common import (
     ChatCompletionNamedToolChoiceParam,
     ChatCompletionToolsParam,
     FunctionDefinition,
-    JsonResponseFormat,
     JsonSchemaResponseFormat,
+    ResponseFormat,
     StreamOptions,
 )
 from vllm_mock.protocol.errors import ApiError
@@ -78,7 +78,7 @@ def _effort(request: AnthropicRequest) -> dict[str, Any]:
         fields["reasoning_effort"] = config.effort
     if config is not None and config.format is not None and config.format.json_schema is not None:
         named = JsonSchemaResponseFormat(name="structured_output", schema=config.format.json_schema)
-        fields["response_format"] = JsonResponseFormat(type="json_schema", json_schema=named)
+        fields["response_format"] = ResponseFormat(type="json_schema", json_schema=named)
     return fields
 
 

@@ -66,15 +66,13 @@ def tool_use_block(call: ToolCall) -> dict[str, Any]:
 
 
 def usage(counts: Usage) -> str:
-    """JSON text of `usage`: tokens found in the prefix cache are no input tokens, where they are told at all."""
-    if counts.cached_tokens is None:
-        return f'{{"input_tokens":{counts.prompt_tokens},"output_tokens":{counts.completion_tokens}}}'
-    fresh = counts.prompt_tokens - counts.cached_tokens
-    return (
-        f'{{"input_tokens":{fresh},"output_tokens":{counts.completion_tokens},'
-        f'"cache_creation_input_tokens":{counts.created_cache_tokens or 0},'
-        f'"cache_read_input_tokens":{counts.cached_tokens}}}'
-    )
+    """JSON text of `usage`: tokens found in the prefix cache, or new in it, are no input tokens where they are told."""
+    created, read = counts.created_cache_tokens, counts.cached_tokens
+    fresh = counts.prompt_tokens - (created or 0) - (read or 0)
+    told = "" if created is None else f',"cache_creation_input_tokens":{created}'
+    if read is not None:
+        told += f',"cache_read_input_tokens":{read}'
+    return f'{{"input_tokens":{fresh},"output_tokens":{counts.completion_tokens}{told}}}'
 
 
 def message(response_id: str, model: str, content: list[dict[str, Any]], ending: Ending, counts: Usage) -> bytes:

@@ -5,10 +5,14 @@ from typing import TYPE_CHECKING
 from flask import Blueprint
 
 from vllm_mock.routes.openai import (
+    batch,
     chat,
     classify,
     completions,
+    decisions,
     embeddings,
+    generative_scoring,
+    invocations,
     messages,
     models,
     pooling,
@@ -25,6 +29,10 @@ RESOURCES = (
     completions,
     responses,
     messages,
+    batch,
+    generative_scoring,
+    decisions,
+    invocations,
     embeddings,
     score,
     classify,

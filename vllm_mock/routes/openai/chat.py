@@ -59,7 +59,7 @@ def _whole(
 ) -> Response:
     created = int(time.time())
     collect(services, runs, headers.connection(request.environ))
-    choices = [_choice(run, chat, options) for run in runs]
+    choices = [chat_choice(run, chat, options) for run in runs]
     prompt = chat.prompt
     envelope = Envelope(response_id, created, chat.model, services.fingerprint, final_usage(runs, options, chat=True))
     wanted = chat.body.prompt_logprobs
@@ -83,7 +83,8 @@ def _whole(
     return response
 
 
-def _choice(run: Run, chat: PreparedChat, options: AnswerOptions) -> Choice:
+def chat_choice(run: Run, chat: PreparedChat, options: AnswerOptions) -> Choice:
+    """A finished choice of a chat, as its answer shows it."""
     plan = run.plan
     output = run.output
     if output is None:

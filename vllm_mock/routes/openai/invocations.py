@@ -1,0 +1,88 @@
+"""POST /invocations, SageMaker's only route: the body tells which API it is for."""
+
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, current_app, request
+
+from vllm_mock.protocol.errors import ApiError, plain_validation_error
+from vllm_mock.protocol.json_text import compact, to_bytes
+from vllm_mock.routes.openai import headers
+
+if TYPE_CHECKING:
+    from vllm_mock.services import Services
+
+# What only a request of another task has, in the order in which vLLM tries the tasks of a pooling model.
+_POOLING: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("input",), "embeddings"),
+    (("documents", "query"), "/rerank"),
+    (("text_1", "text_2"), "/score"),
+    (("queries",), "/score"),
+    (("data_1", "data_2"), "/score"),
+)
+_ADAPTER_HEADER = "HTTP_X_AMZN_SAGEMAKER_ADAPTER_IDENTIFIER"
+
+
+def register(blueprint: Blueprint, services: "Services") -> None:
+    """Add the route to the blueprint."""
+
+    def invocations() -> Response:
+        environ = request.environ
+        data = _decoded(environ)
+        adapter = environ.get(_ADAPTER_HEADER)
+        # One server, one model: only an adapter is chosen by name.
+        data["model"] = adapter or services.settings.served_model_name[0]
+        endpoint = _endpoint(data)
+        body = to_bytes(compact(data))
+        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+        environ["CONTENT_TYPE"] = "application/json"
+        view: Any = current_app.view_functions[f"openai.{endpoint}"]
+        return view()
+
+    blueprint.add_url_rule("/invocations", "invocations", invocations, methods=["POST"])
+
+
+def _decoded(environ: dict[str, Any]) -> dict[str, Any]:
+    """The body; raises ApiError in the words of vLLM, which lets Python complain of what is no object."""
+    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise plain_validation_error("Unsupported Media Type: Only 'application/json' is allowed")
+    try:
+        data = json.loads(headers.body(environ))
+    except (ValueError, RecursionError) as e:
+        raise ApiError(400, f"JSON decode error: {e}") from None
+    if isinstance(data, dict):
+        return data
+    if isinstance(data, list):
+        raise ApiError.bad_request("list indices must be integers or slices, not str")
+    if isinstance(data, str):
+        raise ApiError.bad_request("'str' object does not support item assignment")
+    raise ApiError.bad_request(f"argument of type '{type(data).__name__}' is not iterable")
+
+
+def _endpoint(data: dict[str, Any]) -> str:
+    """The view for the first request model that takes the body.
+
+    A body that breaks a rule of vLLM's own ends the search with that refusal. Raises ApiError.
+    """
+    from vllm_mock.protocol.chat import ChatCompletionRequest
+    from vllm_mock.protocol.completions import CompletionRequest
+    from vllm_mock.protocol.parsing import validate
+
+    if "messages" not in data and "prompt" not in data:
+        for names, endpoint in _POOLING:
+            if all(name in data for name in names):
+                return endpoint
+    models: tuple[tuple[Any, str], ...] = ((ChatCompletionRequest, "chat"), (CompletionRequest, "completions"))
+    for model, endpoint in models:
+        try:
+            # A check may change what it looks at.
+            validate(json.loads(json.dumps(data)), model)
+        except ApiError as error:
+            if error.type != "Bad Request":
+                raise
+        else:
+            return endpoint
+    tried = [model.__name__ for model, _ in models]
+    raise ApiError.bad_request(f"Cannot find suitable handler for request. Expected one of: {tried}")
