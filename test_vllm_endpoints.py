@@ -268,10 +268,45 @@ def pause_and_sleep(target: Target) -> str:
         equal(good(target.call("POST", "/resume")), {"status": "resumed"}, "answer to /resume")
     equal(good(target.call("POST", "/sleep?level=1")), {"status": "sleeping", "level": 1}, "answer to /sleep")
     equal(good(target.call("GET", "/is_sleeping")), {"is_sleeping": True}, "state")
+    half = {"status": "sleeping", "tags": ["weights"]}
+    equal(good(target.call("POST", "/wake_up?tags=weights")), half, "answer to half a wake-up")
     equal(good(target.call("POST", "/wake_up")), {"status": "awake", "tags": None}, "answer to /wake_up")
     equal(good(target.call("POST", "/reset_prefix_cache")), {"success": True}, "answer to /reset_prefix_cache")
     check_error(target.call("POST", "/sleep?level=9"), 400, "Bad Request", "query.level")
     return "refused while paused"
+
+
+@check("/abort_requests, /collective_rpc, /get_world_size and caches of the development mode")
+def workers(target: Target) -> str:
+    aborted = target.call("POST", "/abort_requests", json={"request_ids": ["nobody"]})
+    if aborted.status_code == 404:
+        return "not offered here (vLLM needs VLLM_SERVER_DEV_MODE=1)"
+    equal(good(aborted), {"status": "aborted", "aborted": 1}, "answer to /abort_requests")
+    check_error(target.call("POST", "/collective_rpc", json={}), 400, "Bad Request")
+    expect(good(target.call("GET", "/get_world_size"))["world_size"] >= 1, "no worker")
+    for path in ("/reset_mm_cache", "/reset_encoder_cache"):
+        equal(target.call("POST", path).status_code, 200, f"status of {path}")
+    equal(set(good(target.get("/server_info"))), {"vllm_config", "vllm_env", "system_env"}, "keys of /server_info")
+    return "as in development mode"
+
+
+@check("POST /update_weight_version and GET /weight_info")
+def weight_version(target: Target) -> str:
+    told = target.call("GET", "/weight_info")
+    if told.status_code == 404:
+        return "not offered here (vLLM needs VLLM_SERVER_DEV_MODE=1)"
+    version = f"step-{os.getpid()}"
+    updated = target.call("POST", "/update_weight_version", json={"new_version": version})
+    equal(good(updated), {"success": True, "new_version": version}, "answer to /update_weight_version")
+    equal(good(target.call("GET", "/weight_info")), {"weight_version": version}, "what is served")
+    check_error(target.call("POST", "/weight_checker", json={}), 400, "Bad Request", "body.action")
+    return version
+
+
+@check("POST /is_scaling_elastic_ep and /scale_elastic_ep")
+def elastic_scaling(target: Target) -> None:
+    equal(good(target.call("POST", "/is_scaling_elastic_ep"))["is_scaling_elastic_ep"], False, "state")
+    check_error(target.call("POST", "/scale_elastic_ep", json={}), 400, "Bad Request")
 
 
 @check("POST /v1/load_lora_adapter: the adapter is a model until it is unloaded")

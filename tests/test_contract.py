@@ -81,6 +81,7 @@ FLAGS_OF_ONE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("s2_tool_named", "s2_tool_required", "s2_msgs_tool", "s2_msgs_tool_stream"), (*SECOND, *ECHO)),
     "s2_tool_stream": (*SECOND, *ECHO, "--enable-force-include-usage"),
     "s2_kvt_stream": (*SECOND, *ECHO, "--enable-force-include-usage"),
+    "s2_ti": (*SECOND, *SHORT, "--enable-tokenizer-info-endpoint"),
     "s2_force_usage": (*SECOND, *SHORT, "--enable-force-include-usage"),
 }
 
@@ -109,6 +110,10 @@ def without_transfer(document: Any) -> None:
     document["kv_transfer_params"] = None
 
 
+def where_ours_is(document: Any) -> None:
+    document["name_or_path"] = TINY[1]
+
+
 def other_winner(document: Any) -> None:
     """To the recording's engine all texts were equally similar."""
     document["results"][0]["index"] = 1
@@ -122,6 +127,7 @@ ADAPTATIONS: dict[str, tuple[Callable[[Any], None], ...]] = {
     "s2_emptymodel": (without_transfer,),
     "s2_lora_chat": (without_transfer,),
     "s3_rerank": (other_winner,),
+    "s2_ti": (where_ours_is,),
 }
 
 

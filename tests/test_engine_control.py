@@ -2,7 +2,10 @@
 
 import itertools
 import json
+import os
 import re
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -84,6 +87,8 @@ def test_pause_ends_what_runs_and_refuses_what_comes(server: Server) -> None:
     eventually(lambda: len(stream.events) > 3)
     assert post(server, "/pause").json() == {"status": "paused"}
     assert get(server, "/is_paused").json() == {"is_paused": True}
+    # vLLM calls any engine that schedules nothing asleep.
+    assert get(server, "/is_sleeping").json() == {"is_sleeping": True}
     *tokens, finish, usage = stream.chunks()
     assert (finish["choices"][0]["finish_reason"], finish["choices"][0]["text"]) == ("abort", "")
     assert usage["usage"]["completion_tokens"] == len(tokens)
@@ -117,9 +122,18 @@ def test_an_aborted_answer_keeps_what_it_has(server: Server) -> None:
 def test_requests_are_aborted_by_their_ids(server: Server) -> None:
     first, second = Stream(server, 60, request_id="one"), Stream(server, 20, request_id="two")
     eventually(lambda: len(first.events) > 2 and len(second.events) > 2)
-    assert post(server, "/abort_requests", request_ids=["cmpl-one", "nobody"]).json()["aborted"] == 2
+    assert post(server, "/abort_requests", request_ids=["cmpl-one-0", "nobody"]).json()["aborted"] == 2
     assert first.chunks()[-1]["choices"][0]["finish_reason"] == "abort"
     assert second.chunks()[-1]["choices"][0]["finish_reason"] == "length"
+
+
+def test_an_empty_list_of_ids_means_all(server: Server) -> None:
+    stream = Stream(server, 60, n=2)
+    eventually(lambda: len(stream.events) > 2)
+    # vLLM counts the two sequences, and the prompt that they were sampled from.
+    assert post(server, "/abort_requests", request_ids=[]).json()["aborted"] == 3
+    reasons = [choice["finish_reason"] for chunk in stream.chunks() for choice in chunk["choices"]]
+    assert sorted(filter(None, reasons)) == ["abort", "abort"]
 
 
 def test_pause_wait_lets_requests_finish(server: Server) -> None:
@@ -131,6 +145,17 @@ def test_pause_wait_lets_requests_finish(server: Server) -> None:
     assert len(chunks) == 15
     assert chunks[-1]["choices"][0]["finish_reason"] == "length"
     assert post(server, "/v1/completions", model="tiny", prompt="a", max_tokens=1).status_code == 503
+
+
+def test_pause_wait_leaves_the_queue_as_it_is(servers: ServerPool) -> None:
+    server = servers.get(*SLOW, *LIVE, "--max-num-seqs", "1")
+    running, queued = Stream(server, 15), Stream(server, 2)
+    eventually(lambda: metric(server, "vllm:num_requests_waiting") == 1 and len(running.events) > 2)
+    assert post(server, "/pause?mode=wait").status_code == 200
+    assert len(running.chunks()) == 15
+    assert (metric(server, "vllm:num_requests_waiting"), queued.events) == (1, [])
+    post(server, "/resume")
+    assert len(queued.chunks()) == 2
 
 
 def test_pause_keep_holds_requests_and_resume_goes_on(server: Server) -> None:
@@ -192,14 +217,115 @@ def test_sleep_shows_in_the_metrics_and_drops_the_cache(servers: ServerPool) -> 
         assert post(server, f"/sleep?level={level}").json() == {"status": "sleeping", "level": level}
         assert get(server, "/is_sleeping").json() == {"is_sleeping": True}
         assert states() == expected
-        assert post(server, "/v1/completions", model="tiny", prompt="a").status_code == 503
         assert get(server, "/health").status_code == 200
-        assert post(server, "/wake_up?tags=weights").json() == {"status": "awake", "tags": ["weights"]}
+        # A tag of nothing that sleeps wakes nothing.
+        assert post(server, "/wake_up?tags=kv_cache&tags=x").json() == {"status": "sleeping", "tags": ["kv_cache", "x"]}
+        assert post(server, "/wake_up?tags=weights").json() == {"status": "sleeping", "tags": ["weights"]}
         assert get(server, "/is_sleeping").json() == {"is_sleeping": True}
+        assert states() == expected
         assert post(server, "/wake_up?tags=kv_cache").json() == {"status": "awake", "tags": ["kv_cache"]}
         assert get(server, "/is_sleeping").json() == {"is_sleeping": False}
         assert states() == [1.0, 0.0, 0.0]
         assert [cached(), cached()] == [0, 32]
+    operations = "vllm:sleep_mode_operation_duration_seconds_count"
+    assert [metric(server, operations, operation=name) for name in ("sleep", "wake")] == [2, 6]
+    assert metric(server, "vllm:sleep_mode_operations_in_flight") == 0
+
+
+def test_requests_to_a_sleeping_engine_wait(server: Server) -> None:
+    assert post(server, "/sleep?level=0").json() == {"status": "sleeping", "level": 0}
+    assert get(server, "/is_paused").json() == {"is_paused": True}
+    assert metric(server, "vllm:engine_sleep_state") == 0
+    stream = Stream(server, 3)
+    eventually(lambda: metric(server, "vllm:num_requests_waiting") == 1)
+    assert metric(server, "vllm:num_requests_running") == 0
+    assert not stream.events
+    assert post(server, "/wake_up?tags=scheduling").json() == {"status": "awake", "tags": ["scheduling"]}
+    assert stream.chunks()[-1]["choices"][0]["finish_reason"] == "length"
+
+
+def test_sleeping_ends_what_runs_or_lets_it_finish(server: Server) -> None:
+    for mode, reason in (("abort", "abort"), ("wait", "length")):
+        stream = Stream(server, 12)
+        eventually(lambda stream=stream: len(stream.events) > 2)
+        assert post(server, f"/sleep?mode={mode}").status_code == 200
+        assert stream.chunks()[-1]["choices"][0]["finish_reason"] == reason
+        assert post(server, "/wake_up").json() == {"status": "awake", "tags": None}
+
+
+def test_the_memory_of_the_kv_cache_is_given_up_by_a_paused_engine(server: Server) -> None:
+    refused = post(server, "/release_kv_cache_memory")
+    message = "release_kv_cache_memory() requires a completed pause first"
+    assert (refused.status_code, refused.json()["error"]["message"]) == (400, message)
+    post(server, "/pause")
+    assert post(server, "/release_kv_cache_memory").json() == {"status": "kv_cache_released"}
+    assert metric(server, "vllm:engine_sleep_state") == 0
+    message = "release_kv_cache_memory() requires all executor memory to be resident"
+    assert post(server, "/release_kv_cache_memory").json()["error"]["message"] == message
+    assert post(server, "/wake_up?tags=kv_cache").json()["status"] == "awake"
+    # Waking up ends the pause as well.
+    assert post(server, "/v1/completions", model="tiny", prompt="a", max_tokens=1).status_code == 200
+
+
+def test_new_weights(server: Server) -> None:
+    post(server, "/pause")
+    for path, body, message in (
+        ("/init_weight_transfer_engine", {"init_info": {"rank": 0}}, "Weight transfer initialized"),
+        ("/start_weight_update", {}, "Weight update started"),
+        ("/update_weights", {"update_info": {"names": ["a"]}}, "Weights updated"),
+        ("/finish_weight_update", {"weight_version": "v2"}, "Weight update finished"),
+        ("/shutdown_weight_transfer_engine", {}, "Weight transfer shut down"),
+    ):
+        assert post(server, path, **body).json() == {"message": message}
+    assert get(server, "/weight_info").json() == {"weight_version": "v2"}
+    before = post(server, "/weight_checker", action="checksum").json()["checksums"]
+    assert post(server, "/weight_checker", action="compare", baseline=before).json() == {
+        "match": True,
+        "mismatches": [],
+    }
+    assert post(server, "/update_weight_version", new_version="v3").json() == {"success": True, "new_version": "v3"}
+    compared = post(server, "/weight_checker", action="compare", baseline={**before, "b": "x"}).json()
+    assert compared == {"match": False, "mismatches": ["b", *before]}
+    assert post(server, "/weight_checker", action="reset").json() == {"status": "reset"}
+    assert metric(server, "vllm:rl_weight_update_operation_duration_seconds_count", operation="update") == 1
+
+
+MISSING = "{'type': 'missing', 'loc': 'body.%s', 'msg': 'Field required', 'input': 'None'}"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("/init_weight_transfer_engine", "{}", [MISSING % "init_info"]),
+        ("/update_weight_version", '{"new_version": null}', [MISSING % "new_version"]),
+        ("/weight_checker", "[]", [MISSING % "action", MISSING % "baseline"]),
+        (
+            "/update_weights",
+            '{"update_info": 1}',
+            [
+                "{'type': 'dict_type', 'loc': 'body.update_info', 'msg': 'Input should be a valid dictionary', "
+                "'input': '1'}",
+                "{'type': 'list_type', 'loc': 'body.update_info', 'msg': 'Input should be a valid list', 'input': '1'}",
+            ],
+        ),
+        ("/weight_checker", '{"action": "compare"}', "action='compare' requires a 'baseline' object"),
+        ("/collective_rpc", '{"method": null}', "Missing 'method' in request body"),
+        ("/collective_rpc", '{"method": "x", "args": null}', "'NoneType' object is not iterable"),
+        (
+            "/collective_rpc",
+            "{",
+            "JSON decode error: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+        ),
+        ("/abort_requests", "[]", "Request body must be a JSON object"),
+        ("/scale_elastic_ep", '{"new_data_parallel_size": 0}', "new_data_parallel_size must be a positive integer"),
+    ],
+)
+def test_refusals(server: Server, path: str, body: str, told: list[str] | str) -> None:
+    refused = requests.post(server.base_url + path, data=body, headers={"Content-Type": "application/json"})
+    if isinstance(told, list):
+        count = f"{len(told)} validation error{'s' if len(told) > 1 else ''}:"
+        told = "\n  ".join([count, *told])
+    assert (refused.status_code, refused.json()["error"]["message"]) == (400, told)
 
 
 def test_the_prefix_cache_is_emptied_unless_requests_run(server: Server) -> None:
@@ -218,24 +344,57 @@ def test_all_workers_sleep_and_a_new_one_sleeps_on(servers: ServerPool) -> None:
     post(server, "/sleep?level=1")
     assert metric(server, "vllm:engine_sleep_state", sleep_state="weights_offloaded") == 2
     fields = {"model": "tiny", "prompt": "a", "max_tokens": 1}
+    post(server, "/pause")
     assert {post(server, "/v1/completions", **fields).status_code for _ in range(8)} == {503}
-    post(server, "/wake_up")
+    _kill_workers(server)
+    eventually(lambda: metric(server, "vllm:engine_sleep_state", sleep_state="weights_offloaded") == 2)
+    assert {post(server, "/v1/completions", **fields).status_code for _ in range(8)} == {503}
+    assert post(server, "/wake_up").json()["status"] == "awake"
     assert {post(server, "/v1/completions", **fields).status_code for _ in range(8)} == {200}
+
+
+def _kill_workers(server: Server) -> None:
+    """All of them, at once; returns when others have taken their places."""
+
+    def workers() -> set[str]:
+        listed = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True).stdout
+        return set(listed.split())
+
+    old = workers()
+    for worker in old:
+        os.kill(int(worker), signal.SIGKILL)
+    eventually(lambda: len(workers() - old) == len(old))
+
+
+def test_elastic_scaling_waits_for_requests(server: Server) -> None:
+    stream = Stream(server, 40)
+    eventually(lambda: len(stream.events) > 1)
+    timed_out = post(server, "/scale_elastic_ep", new_data_parallel_size=2, drain_timeout=1)
+    message = "Scale failed due to request drain timeout after 1 seconds"
+    error = {"message": message, "type": "Request Timeout", "param": None, "code": 408}
+    assert (timed_out.status_code, timed_out.json()) == (408, {"error": error})
+    assert stream.chunks()[-1]["choices"][0]["finish_reason"] == "length"
+    assert post(server, "/scale_elastic_ep", new_data_parallel_size=2).status_code == 200
 
 
 def test_elastic_ep(servers: ServerPool) -> None:
     server = servers.get(*TINY, *INSTANT, environ={"POD_NAME": "elastic"})
     scaled = post(server, "/scale_elastic_ep", new_data_parallel_size=4)
     assert scaled.json() == {"message": "Scaled to 4 data parallel engines"}
-    status = post(server, "/is_scaling_elastic_ep").json()
-    assert (status["is_scaling_elastic_ep"], status["requested_data_parallel_size"]) == (False, 4)
     started = post(server, "/debug/elastic_ep", scaling=True)
     assert started.json() == {"status": "success", "is_scaling_elastic_ep": True}
     refused = post(server, "/v1/completions", model="tiny", prompt="a")
     assert refused.status_code == 503
     assert refused.json() == {"error": "The model is currently scaling. Please try again later."}
     assert get(server, "/health").status_code == 200
-    assert post(server, "/is_scaling_elastic_ep").json()["is_scaling_elastic_ep"] is True
+    status = post(server, "/is_scaling_elastic_ep").json()
+    assert status == {
+        "is_scaling_elastic_ep": True,
+        "phase": "committing",
+        "epoch": None,
+        "error": None,
+        "requested_data_parallel_size": None,
+    }
     for bad in ({}, {"scaling": "yes"}, {"scaling": True, "duration_seconds": 0}):
         assert post(server, "/debug/elastic_ep", **bad).status_code == 400
     for raw in ('{"scaling": true, "duration_seconds": Infinity}', '{"scaling": true, "duration_seconds": 1e309}'):

@@ -93,7 +93,7 @@ def test_a_change_that_fails_changes_nothing():
 
 
 def test_a_command_reaches_every_worker():
-    ranks = [Peers(rank, 3) for rank in range(3)]
+    ranks = [Peers(rank, 3, "test") for rank in range(3)]
     for rank, peers in enumerate(ranks):
         peers.register("add", lambda argument, rank=rank: argument["number"] + rank)
         peers.register("fail", lambda argument, rank=rank: 1 // rank)
@@ -103,7 +103,7 @@ def test_a_command_reaches_every_worker():
     assert ranks[1].ask_all("add", {"number": 10}) == {0: 10, 1: 11}
     # A worker that fails is left out; the others' answers come all the same.
     assert ranks[1].ask_others("fail") == {}
-    assert Peers(0, 1).ask_others("add") == {}
+    assert Peers(0, 1, "test").ask_others("add") == {}
 
 
 def test_a_section_may_hold_nothing():

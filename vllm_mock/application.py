@@ -35,6 +35,7 @@ def build(settings: Settings) -> MockApp:
     http.install(app, services)
     app.fill_route_table()
     services.peers.listen()
+    services.control.take_over()
     watch_replicas(services)
     if services.kv_events is not None:
         services.kv_events.start()

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from vllm_mock.shared import SharedStore
 
 SECTION = "elastic_ep"
-_IDLE: dict[str, Any] = {"until": 0.0, "size": None, "epoch": 0}
 
 
 class ElasticEP:
@@ -20,30 +19,25 @@ class ElasticEP:
     @property
     def scaling(self) -> bool:
         """Whether requests are refused now."""
-        held = self._store.get(SECTION)
-        return held is not None and time.time() < held["until"]
+        until = self._store.get(SECTION)
+        return until is not None and time.time() < until
 
-    def begin(self, size: int | None = None, seconds: float = math.inf) -> None:
-        """Scale to `size` ranks, for so long or until end()."""
+    def begin(self, seconds: float = math.inf) -> None:
+        """Scale for so long or until end()."""
         until = time.time() + min(seconds, 1e9)
-
-        def start(held: dict[str, Any] | None) -> dict[str, Any]:
-            return {"until": until, "size": size, "epoch": (held or _IDLE)["epoch"] + 1}
-
-        self._store.update(SECTION, start)
+        self._store.update(SECTION, lambda _: until)
 
     def end(self) -> None:
         """Serve again."""
-        self._store.update(SECTION, lambda held: {**(held or _IDLE), "until": 0.0})
+        self._store.update(SECTION, lambda _: None)
 
     def status(self) -> dict[str, Any]:
-        """What POST /is_scaling_elastic_ep answers."""
-        held = self._store.get(SECTION) or _IDLE
+        """What POST /is_scaling_elastic_ep answers; only an external scaler would know more."""
         scaling = self.scaling
         return {
             "is_scaling_elastic_ep": scaling,
-            "phase": "scaling" if scaling else "idle",
-            "epoch": held["epoch"] or None,
+            "phase": "committing" if scaling else "idle",
+            "epoch": None,
             "error": None,
-            "requested_data_parallel_size": held["size"],
+            "requested_data_parallel_size": None,
         }

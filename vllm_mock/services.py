@@ -27,6 +27,7 @@ from vllm_mock.settings import Settings, SettingsError
 from vllm_mock.shared import Peers, SharedStore, shared_store
 from vllm_mock.tokenizer import Tokenizer, load_tokenizer
 from vllm_mock.version import VLLM_VERSION
+from vllm_mock.weights import Weights
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Services:
     store: SharedStore
     control: EngineControl
     elastic_ep: ElasticEP
+    weights: Weights
     models: ModelRegistry
     lifecycle: Lifecycle
     watcher: ConnectionWatcher
@@ -60,7 +62,8 @@ def build_services(settings: Settings) -> Services:
     """Compose the parts; raises SettingsError when the tokenizer, METRICS_OVERRIDES or a socket cannot be used."""
     tokenizer = load_tokenizer(settings)
     rank, ranks = data_parallel_rank(), data_parallel_size(settings)
-    store, peers = shared_store(), Peers(rank, ranks)
+    store = shared_store()
+    peers = Peers(rank, ranks, store.identity)
     metrics = Metrics(settings, rank, ranks)
     engine = FixedEngine(settings, metrics, hasher=block_hasher(settings))
     adapters = LoRAAdapters(settings, store)
@@ -81,6 +84,7 @@ def build_services(settings: Settings) -> Services:
         store=store,
         control=EngineControl(engine, metrics, store, peers),
         elastic_ep=ElasticEP(store),
+        weights=Weights(settings.model, store),
         models=ModelRegistry(settings, adapters),
         limits=request_limits(settings, tokenizer),
         lifecycle=Lifecycle(settings.startup_duration),

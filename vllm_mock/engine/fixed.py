@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from vllm_mock.engine.block_hash import BlockHasher
 from vllm_mock.engine.handle import RUNNING, WAITING, RequestHandle, SamplingGroup
@@ -42,7 +42,8 @@ class FixedEngine:
         self._changed = threading.Condition(self._lock)
         self._thread_runs = False
         self._wakes_at = 0.0
-        self._closed = False
+        self._rejects = False
+        self._paused = False
         self._held_since: float | None = None
 
     @property
@@ -97,7 +98,7 @@ class FixedEngine:
         """Queues all of these requests, or none. Raises QueueFull, NeverFits or EnginePaused."""
         handles = self._handles(requests)
         with self._lock:
-            if self._closed:
+            if self._rejects:
                 raise EnginePaused
             now = self._clock()
             self._advance(now)
@@ -108,7 +109,7 @@ class FixedEngine:
                 raise QueueFull(refused[0])
             for handle in handles:
                 handle.queued = now
-                if self._held_since is not None:
+                if self._paused:
                     self._scheduler.queue(handle)
                 elif self._scheduler.start_or_queue(handle):
                     self._start(handle, now)
@@ -150,38 +151,41 @@ class FixedEngine:
             handle.abort()
         return len(handles)
 
-    def close(self) -> None:
-        """Take no requests until open(); what runs and waits goes on."""
-        with self._lock:
-            self._closed = True
+    def pause(self, *, hold: bool = False, rejects: bool | None = None) -> None:
+        """Let nothing leave the queue until resume(). What runs goes on, or with `hold` stands still: time stops.
 
-    def hold(self) -> None:
-        """Stop time until open(): no token comes, nothing leaves the queue; new requests wait in it."""
+        New requests wait in the queue, or are refused if `rejects`; None leaves that as it is.
+        """
         with self._lock:
-            if self._held_since is None:
-                now = self._clock()
-                self._advance(now)
+            now = self._clock()
+            self._advance(now)
+            self._paused = True
+            if rejects is not None:
+                self._rejects = rejects
+            if not hold:
+                self._let_go(now)
+            elif self._held_since is None:
                 self._held_since = now
                 for handle in self._scheduler.running:
                     handle.held = handle.disturbed = True
 
-    def open(self) -> None:
-        """Take requests again; those that were held go on where they were."""
+    def resume(self) -> None:
+        """Take requests again; those that were held go on where they were, and those that waited may start."""
         with self._lock:
-            self._closed = False
             now = self._clock()
-            since, self._held_since = self._held_since, None
-            if since is not None:
-                for handle in self._scheduler.running:
-                    self._go_on(handle, since, now - since)
-                self._admit(now)
+            self._advance(now)
+            self._rejects = self._paused = False
+            self._let_go(now)
+            self._admit(now)
             needs_thread = self._needs_thread()
-            self._changed.notify()
         if needs_thread:
             threading.Thread(target=self._run_clock, name="engine-clock", daemon=True).start()
 
-    def stop(self, request_ids: Sequence[str] | None = None) -> int:
-        """End requests, all of them by default, with what they have: their finish reason is abort. Returns how many."""
+    def stop(self, request_ids: Container[str] | None = None) -> int:
+        """End requests, all of them by default, with what they have: their finish reason is abort.
+
+        Returns how many sequences and, as vLLM counts, how many groups of sequences that were.
+        """
         with self._lock:
             now = self._now()
             self._advance(now)
@@ -192,7 +196,7 @@ class FixedEngine:
                 self._stop(handle, now)
             self._admit(now)
             self._notify()
-        return len(handles)
+        return len(handles) + len({id(handle.group) for handle in handles if handle.group is not None})
 
     @property
     def idle(self) -> bool:
@@ -261,6 +265,12 @@ class FixedEngine:
         """The present, which stands still while the engine is held."""
         return self._clock() if self._held_since is None else self._held_since
 
+    def _let_go(self, now: float) -> None:
+        since, self._held_since = self._held_since, None
+        if since is not None:
+            for handle in self._scheduler.running:
+                self._go_on(handle, since, now - since)
+
     def _go_on(self, handle: RequestHandle, since: float, seconds: float) -> None:
         """Moves what a running request still has to get by the time of a pause."""
         assert handle.timeline is not None
@@ -288,7 +298,7 @@ class FixedEngine:
 
     def _admit(self, now: float) -> None:
         """Room was made: starts those that it lets start."""
-        if self._scheduler.waiting and self._held_since is None:
+        if self._scheduler.waiting and not self._paused:
             for handle in self._scheduler.admit():
                 self._start(handle, now)
                 handle.wake()
@@ -318,7 +328,7 @@ class FixedEngine:
     def _needs_thread(self) -> bool:
         """Whether the caller has to start the clock thread (outside the lock: starting one takes long)."""
         self._notify()
-        if self._thread_runs or not self._scheduler.waiting or self._held_since is not None:
+        if self._thread_runs or not self._scheduler.waiting or self._paused:
             return False
         self._thread_runs = True
         return True
@@ -340,10 +350,8 @@ class FixedEngine:
 
     def _advance_while_waiting(self) -> None:
         self._advance(self._clock())
-        while self._scheduler.waiting and (first := self._ends.first()) is not None:
-            if self._held_since is not None:
-                self._changed.wait()
-                continue
+        # While paused nothing leaves the queue; resume() starts a new thread.
+        while self._scheduler.waiting and not self._paused and (first := self._ends.first()) is not None:
             self._wakes_at = first[0]
             self._changed.wait(max(0.0, first[0] - self._clock()))
             self._advance(self._clock())

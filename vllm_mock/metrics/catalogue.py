@@ -38,7 +38,7 @@ BUCKETS: dict[str, tuple[float, ...]] = {
     "iteration_tokens": (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384),
     "request_params_n": (1, 2, 5, 10, 20),
     "request_num_preemptions": (1, 2, 3, 4, 5, 10, 20),
-    "sleep_operations": (0.01, 0.1, 1, 10, 30, 60, 120, 300, 600),
+    "operations": (0.01, 0.1, 1, 10, 30, 60, 120, 300, 600),
 }
 
 
@@ -176,22 +176,35 @@ KV_FETCH = Family(
 )
 """There with a KV-transfer configuration that receives."""
 
-SLEEP_OPERATIONS = ("sleep", "release_kv_cache_memory", "wake")
 SLEEP_DURATION = Family(
     "vllm:sleep_mode_operation_duration_seconds",
     "histogram",
     "How long it took to fall asleep, to release the KV cache, or to wake up, in seconds.",
     labels=(),
-    buckets="sleep_operations",
+    buckets="operations",
 )
 SLEEPS_IN_FLIGHT = Family(
     "vllm:sleep_mode_operations_in_flight",
     "gauge",
     "Operations of that kind that are going on.",
-    {"operation": SLEEP_OPERATIONS},
+    {"operation": ("sleep", "release_kv_cache_memory", "wake")},
     labels=(),
 )
-"""There from the first operation on."""
+WEIGHT_DURATION = Family(
+    "vllm:rl_weight_update_operation_duration_seconds",
+    "histogram",
+    "How long each step of a transfer of weights took, in seconds.",
+    labels=(),
+    buckets="operations",
+)
+WEIGHTS_IN_FLIGHT = Family(
+    "vllm:rl_weight_update_operations_in_flight",
+    "gauge",
+    "Steps of that kind that are going on.",
+    {"operation": ("init", "shutdown", "start", "start_draft", "update", "finish")},
+    labels=(),
+)
+"""These four are there from the first operation on."""
 
 STREAM_LAG = Family(
     "vllm_mock:stream_lag_seconds",

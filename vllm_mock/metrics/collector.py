@@ -19,9 +19,13 @@ from vllm_mock.metrics.catalogue import (
     KV_FETCH,
     LEGACY_FAMILIES,
     SAME_AS,
+    SLEEP_DURATION,
+    SLEEPS_IN_FLIGHT,
     STREAM_LAG,
     TOOL_CALL_PARSER,
     VLLM_FAMILIES,
+    WEIGHT_DURATION,
+    WEIGHTS_IN_FLIGHT,
     Family,
     request_token_buckets,
 )
@@ -30,8 +34,8 @@ from vllm_mock.metrics.engine_series import Source, bounds_by_source, engine_ser
 from vllm_mock.metrics.families import HistogramSeries, Series, Shown, ValueSeries, created_series_wanted
 from vllm_mock.metrics.http import HttpMetrics
 from vllm_mock.metrics.lora_info import LoRAInfo
+from vllm_mock.metrics.operations import Operations
 from vllm_mock.metrics.page import Page, parse, to_bytes
-from vllm_mock.metrics.sleep_operations import SleepOperations
 from vllm_mock.metrics.traffic import Traffic
 from vllm_mock.settings import Settings
 
@@ -59,6 +63,7 @@ class MeasuredEngine(Protocol):
 class Metrics:
     """All families of one engine; attach the engine before the first scrape.
 
+    `sleep_operations` and `weight_operations` take what an operator does.
     It is the engine's EngineObserver (scheduled, finished, aborted, stopped, rejected). `record_lag(seconds)`
     takes how late a token was sent; `http` counts requests by route.
     """
@@ -90,7 +95,8 @@ class Metrics:
         self.record_lag = self._lag.record
         self.http = HttpMetrics()
         self._lora_info = LoRAInfo(settings.max_loras)
-        self.sleep_operations = SleepOperations({})
+        self.sleep_operations = Operations(SLEEP_DURATION, SLEEPS_IN_FLIGHT)
+        self.weight_operations = Operations(WEIGHT_DURATION, WEIGHTS_IN_FLIGHT)
         self._shown = self._choose_shown(rank, ranks)
         self._engine: MeasuredEngine | None = None
         self._process = _process_registry()
@@ -152,15 +158,16 @@ class Metrics:
 
     def _choose_shown(self, rank: int, ranks: int) -> Sequence[Shown]:
         lag = self._series[STREAM_LAG.name]
+        operations = (self.sleep_operations, self.weight_operations)
         if self._settings.disable_log_stats:
-            return [lag]
+            return [lag, *operations]
         if self._other_engine:
             labels = engine_labels(self._settings.llm_engine, self._labels["model_name"], rank, ranks)
             return [*engine_series(self._other_engine, labels, self._source), lag]
         hidden = set() if self._settings.legacy_metrics else {family.name for family in LEGACY_FAMILIES}
         shown: list[Shown] = [series for name, series in self._series.items() if name not in hidden]
         shown.insert(-1, self._lora_info)
-        return [*shown, self.sleep_operations]
+        return [*shown, *operations]
 
     def _source(self, name: str) -> Source:
         """What a family of another engine shows: one of DERIVED, or the series of vLLM's family (with a label)."""

@@ -23,6 +23,12 @@ def parse_json(raw: bytes, content_type: str | None) -> Any:
     return value
 
 
+def decode_json(raw: bytes, content_type: str | None) -> Any:
+    """The same where vLLM does not insist: a body of another media type is none. Raises ApiError."""
+    media_type = (content_type or "").split(";", 1)[0].strip().lower()
+    return _decode(raw) if raw and _is_json(media_type) else None
+
+
 def _is_json(media_type: str) -> bool:
     main, _, subtype = media_type.partition("/")
     return main == "application" and (subtype == "json" or subtype.endswith("+json"))

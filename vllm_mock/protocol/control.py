@@ -1,8 +1,8 @@
 """The query parameters of the routes that control the engine."""
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.datastructures import MultiDict
 
 from vllm_mock.protocol import errors
@@ -18,10 +18,9 @@ class SleepQuery(BaseModel):
 
 
 class PauseQuery(BaseModel):
-    """POST /pause. `wait_for_inflight_requests` is the older way to say mode=wait."""
+    """POST /pause."""
 
     mode: Mode = "abort"
-    wait_for_inflight_requests: bool = False
     clear_cache: bool = True
 
 
@@ -42,6 +41,17 @@ class ServerInfoQuery(BaseModel):
     """GET /server_info."""
 
     config_format: Literal["text", "json"] = "text"
+
+
+class StartProfileRequest(BaseModel):
+    """POST /start_profile; the body may be missing."""
+
+    model_config = ConfigDict(strict=True)
+
+    profile_prefix: str | None = None
+    delay_iterations: int | None = None
+    max_iterations: int | None = None
+    profiler_kwargs: dict[str, Any] | None = None
 
 
 Q = TypeVar("Q", bound=BaseModel)

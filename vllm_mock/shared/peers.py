@@ -17,18 +17,22 @@ Handler = Callable[[Any], Any]
 logger = logging.getLogger(__name__)
 
 
-def _address(rank: int) -> str:
-    """The socket of a rank; workers of one server know each other by their parent's process id."""
-    name = f"vllm-mock-{os.getppid()}-{rank}"
+def _address(server: str, rank: int) -> str:
+    """The socket of a rank of a server."""
+    name = f"vllm-mock-{server}-{rank}"
     # Linux keeps abstract sockets outside the file system: nothing to clean up, nothing to write.
     return f"\0{name}" if sys.platform == "linux" else os.path.join(tempfile.gettempdir(), f"{name}.sock")
 
 
 class Peers:
-    """The workers of a server with `size` ranks, of which this is `rank`."""
+    """The workers of a server with `size` ranks, of which this is `rank`.
 
-    def __init__(self, rank: int, size: int) -> None:
+    `server` is a name that no other server has: containers may share a network, and the number of the first process.
+    """
+
+    def __init__(self, rank: int, size: int, server: str) -> None:
         self._rank = rank
+        self._server = server
         self._others = [other for other in range(size) if other != rank]
         self._handlers: dict[str, Handler] = {}
 
@@ -40,7 +44,7 @@ class Peers:
         """Answer the other workers from daemon threads; does nothing when there are none."""
         if not self._others:
             return
-        address = _address(self._rank)
+        address = _address(self._server, self._rank)
         if not address.startswith("\0") and os.path.exists(address):
             os.unlink(address)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -50,7 +54,7 @@ class Peers:
 
     def ask_others(self, command: str, argument: Any = None, timeout: float = TIMEOUT_SECONDS) -> dict[int, Any]:
         """The answers of the other workers by rank; one that does not answer within `timeout` seconds is left out."""
-        answers = {rank: _ask(rank, command, argument, timeout) for rank in self._others}
+        answers = {rank: _ask(_address(self._server, rank), command, argument, timeout) for rank in self._others}
         return {rank: answer[0] for rank, answer in answers.items() if answer}
 
     def ask_all(self, command: str, argument: Any = None, timeout: float = TIMEOUT_SECONDS) -> dict[int, Any]:
@@ -85,14 +89,14 @@ def _received(connection: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-def _ask(rank: int, command: str, argument: Any, timeout: float) -> list[Any]:
-    """The answer in a list, which is empty if none came."""
+def _ask(address: str, command: str, argument: Any, timeout: float) -> list[Any]:
+    """The answer in a list, which is empty if none came, or not to its end."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         try:
-            connection.connect(_address(rank))
+            connection.connect(address)
             connection.sendall(json.dumps([command, argument]).encode())
             connection.shutdown(socket.SHUT_WR)
             return json.loads(_received(connection) or b"[]")
-        except OSError:
+        except (OSError, ValueError):
             return []

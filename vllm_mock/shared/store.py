@@ -8,6 +8,7 @@ import fcntl
 import json
 import mmap
 import os
+import secrets
 import struct
 import tempfile
 import threading
@@ -26,6 +27,8 @@ class SharedStore:
     """
 
     def __init__(self) -> None:
+        # The same for all who inherit this store, and nobody else.
+        self.identity = secrets.token_hex(8)
         header = _anonymous_file("vllm-mock-version")
         os.ftruncate(header, mmap.PAGESIZE)
         self._header = mmap.mmap(header, mmap.PAGESIZE)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
+from vllm_mock.engine_control import NotPaused
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.json_text import compact
 from vllm_mock.routes.openai import headers
@@ -17,18 +18,21 @@ if TYPE_CHECKING:
 def register(blueprint: Blueprint, services: "Services") -> None:
     """Add the routes to the blueprint."""
     control = services.control
+    operations = services.metrics.sleep_operations
 
     def sleep() -> Response:
         from vllm_mock.protocol.control import SleepQuery, parse_query
 
         query = parse_query(request.args, SleepQuery)
-        control.sleep(query.level, query.mode)
+        with operations.measured("sleep"):
+            control.sleep(query.level, query.mode)
         return json_reply(compact({"status": "sleeping", "level": query.level}))
 
     def wake_up() -> Response:
         tags = request.args.getlist("tags") or None
-        control.wake_up(tags)
-        return json_reply(compact({"status": "awake", "tags": tags}))
+        with operations.measured("wake"):
+            awake = control.wake_up(tags)
+        return json_reply(compact({"status": "awake" if awake else "sleeping", "tags": tags}))
 
     def is_sleeping() -> Response:
         return json_reply(compact({"is_sleeping": control.sleeping}))
@@ -37,7 +41,7 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         from vllm_mock.protocol.control import PauseQuery, parse_query
 
         query = parse_query(request.args, PauseQuery)
-        control.pause("wait" if query.wait_for_inflight_requests else query.mode, clear_cache=query.clear_cache)
+        control.pause(query.mode, clear_cache=query.clear_cache)
         return json_reply('{"status":"paused"}')
 
     def resume() -> Response:
@@ -55,17 +59,23 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         return json_reply(compact({"success": done}))
 
     def release_kv_cache_memory() -> Response:
-        control.release_kv_cache()
+        with operations.measured("release_kv_cache_memory"):
+            try:
+                control.release_kv_cache()
+            except NotPaused as refusal:
+                raise ApiError.bad_request(str(refusal)) from None
         return json_reply('{"status":"kv_cache_released"}')
 
     def abort_requests() -> Response:
         ids = _json_object("Invalid JSON format").get("request_ids")
-        if ids is None:
+        if not ids:
             return _aborted(control.abort(None))
-        named = [ids] if isinstance(ids, str) else list(map(str, ids)) if isinstance(ids, list) else []
-        control.abort(named)
-        # vLLM counts the ids that it was given, whether it knows them or not.
-        return _aborted(len(ids) if isinstance(ids, str | list) else 0)
+        if not isinstance(ids, str | list | dict):
+            reason = f"'{type(ids).__name__}' object is not iterable"
+            return json_reply(compact({"error": f"Failed to abort requests: {reason}"}), 400)
+        control.abort([ids] if isinstance(ids, str) else [name for name in ids if isinstance(name, str)])
+        # vLLM counts what it was given, whether it knows it or not.
+        return _aborted(len(ids))
 
     for path, view, method in (
         ("/sleep", sleep, "POST"),
@@ -91,6 +101,8 @@ def _json_object(invalid: str) -> dict[str, Any]:
     """The body of a route that reads it by itself, whatever its media type. Raises ApiError."""
     try:
         document = json.loads(headers.body(request.environ))
+    except UnicodeDecodeError as no_text:
+        raise ApiError.bad_request(str(no_text)) from None
     except (ValueError, RecursionError):
         raise ApiError(400, invalid) from None
     if not isinstance(document, dict):

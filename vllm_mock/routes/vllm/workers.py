@@ -5,11 +5,13 @@ import math
 import os
 import platform
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
-from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.body import decode_json
+from vllm_mock.protocol.errors import ApiError, plain_validation_error
 from vllm_mock.protocol.json_text import compact
 from vllm_mock.routes.openai import headers
 from vllm_mock.routes.replies import empty_reply, json_reply
@@ -29,8 +31,12 @@ def register(blueprint: Blueprint, services: "Services") -> None:
     gpus = settings.tensor_parallel_size * settings.pipeline_parallel_size
 
     def collective_rpc() -> Response:
-        if "method" not in _json_object():
+        call = _json_object()
+        if call.get("method") is None:
             raise ApiError(400, "Missing 'method' in request body")
+        arguments = call.get("args", ())
+        if not isinstance(arguments, str | list | dict | tuple):
+            raise ApiError.bad_request(f"'{type(arguments).__name__}' object is not iterable")
         # There is nothing to call: each GPU of the engine says that it was asked.
         return json_reply(compact({"results": ["ok"] * gpus}))
 
@@ -46,17 +52,25 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         as_text = parse_query(request.args, ServerInfoQuery).config_format == "text"
         return json_reply(compact(_server_info(settings, as_text)))
 
-    def weight_info() -> Response:
-        return json_reply('{"weight_version":null}')
+    def start_profile() -> Response:
+        from vllm_mock.protocol.control import StartProfileRequest
+        from vllm_mock.protocol.parsing import validate
+
+        document = decode_json(headers.body(request.environ), request.environ.get("CONTENT_TYPE"))
+        if document is not None:
+            validate(document, StartProfileRequest)
+        return empty_reply()
 
     def scale_elastic_ep() -> Response:
-        size, drain = _scaling(headers.body(request.environ))
-        elastic.begin(size)
+        size, drain = _scaling()
+        elastic.begin()
         try:
             deadline = time.monotonic() + drain
-            while not services.engine.idle and time.monotonic() < deadline:
+            while not services.control.idle:
+                if time.monotonic() > deadline:
+                    reason = f"request drain timeout after {drain} seconds"
+                    raise ApiError(408, f"Scale failed due to {reason}")
                 time.sleep(_POLL_SECONDS)
-            services.control.abort(None)
         finally:
             elastic.end()
         return json_reply(compact({"message": f"Scaled to {size} data parallel engines"}))
@@ -74,7 +88,7 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         if not _is_positive(seconds) or ("duration_seconds" in document and not seconds < 1e9):
             raise ApiError(400, "duration_seconds must be a positive number")
         if scaling:
-            elastic.begin(seconds=seconds)
+            elastic.begin(seconds)
         else:
             elastic.end()
         return json_reply(compact({"status": "success", "is_scaling_elastic_ep": elastic.scaling}))
@@ -83,15 +97,14 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         ("/collective_rpc", collective_rpc, ["POST"]),
         ("/get_world_size", get_world_size, ["GET"]),
         ("/server_info", server_info, ["GET"]),
-        ("/weight_info", weight_info, ["GET"]),
         ("/scale_elastic_ep", scale_elastic_ep, ["POST"]),
         ("/is_scaling_elastic_ep", is_scaling_elastic_ep, ["POST"]),
         ("/debug/elastic_ep", debug_elastic_ep, ["GET", "POST"]),
     ):
         blueprint.add_url_rule(path, path.strip("/").replace("/", "_"), view, methods=methods)
     if (settings.profiler_config or {}).get("profiler"):
-        for path in ("/start_profile", "/stop_profile"):
-            blueprint.add_url_rule(path, path.strip("/"), empty_reply, methods=["POST"])
+        blueprint.add_url_rule("/start_profile", "start_profile", start_profile, methods=["POST"])
+        blueprint.add_url_rule("/stop_profile", "stop_profile", empty_reply, methods=["POST"])
     if settings.enable_tokenizer_info_endpoint:
         info = compact(_tokenizer_info(services))
         blueprint.add_url_rule("/tokenizer_info", "tokenizer_info", lambda: json_reply(info), methods=["GET"])
@@ -103,6 +116,8 @@ def _json_object() -> dict[str, Any]:
         document = json.loads(headers.body(request.environ))
     except json.JSONDecodeError as error:
         raise ApiError(400, f"JSON decode error: {error}") from None
+    except UnicodeDecodeError as no_text:
+        raise ApiError.bad_request(str(no_text)) from None
     except (ValueError, RecursionError):
         raise ApiError(400, "Invalid JSON format") from None
     if not isinstance(document, dict):
@@ -110,21 +125,27 @@ def _json_object() -> dict[str, Any]:
     return document
 
 
-def _scaling(raw: bytes) -> tuple[int, float]:
+def _scaling() -> tuple[int, int]:
     """(ranks, seconds that requests may still take) of POST /scale_elastic_ep. Raises ApiError."""
+    environ = request.environ
+    content_type = environ.get("CONTENT_TYPE")
+    if (content_type or "").split(";", 1)[0].lower() != "application/json":
+        raise plain_validation_error("Unsupported Media Type: Only 'application/json' is allowed")
     try:
-        document = json.loads(raw)
+        document = json.loads(headers.body(environ))
+    except UnicodeDecodeError as no_text:
+        raise ApiError.bad_request(str(no_text)) from None
     except (ValueError, RecursionError):
         raise ApiError(400, "Invalid JSON format") from None
     size = document.get("new_data_parallel_size") if isinstance(document, dict) else None
     if size is None:
         raise ApiError(400, "new_data_parallel_size is required")
-    if not isinstance(size, int) or not _is_positive(size):
+    if not isinstance(size, int) or size <= 0:
         raise ApiError(400, "new_data_parallel_size must be a positive integer")
     drain = document.get("drain_timeout", DRAIN_SECONDS)
-    if not isinstance(drain, int) or not _is_positive(drain):
+    if not isinstance(drain, int) or drain <= 0:
         raise ApiError(400, "drain_timeout must be a positive integer")
-    return size, float(min(drain, 10**9))
+    return size, min(drain, 10**9)
 
 
 def _is_positive(value: Any) -> bool:
@@ -153,14 +174,21 @@ def _is_shown(variable: str) -> bool:
 
 def _tokenizer_info(services: "Services") -> dict[str, Any]:
     tokenizer, settings = services.tokenizer, services.settings
+    folder = Path(settings.tokenizer or "")
+    config: dict[str, Any] = {}
+    if settings.tokenizer and (folder / "tokenizer_config.json").is_file():
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    local = {"is_local": True, "local_files_only": True} if settings.tokenizer and folder.is_dir() else {}
     return {
-        "tokenizer_class": type(tokenizer).__name__,
+        # vLLM's name for what it wraps around any tokenizer.json.
+        "tokenizer_class": "TokenizerPoolCachedTokenizersBackend",
         **tokenizer.special_tokens,
-        "model_max_length": settings.max_model_len,
-        "clean_up_tokenization_spaces": False,
+        "model_max_length": config.get("model_max_length", settings.max_model_len),
+        "clean_up_tokenization_spaces": config.get("clean_up_tokenization_spaces", False),
         "chat_template": tokenizer.chat_templates.get("default"),
         "truncation_side": "left",
         "name_or_path": settings.tokenizer or settings.model,
+        **local,
         "added_tokens_decoder": {str(number): text for number, text in tokenizer.added_tokens.items()},
         "backend": "tokenizers",
     }

@@ -1,25 +1,26 @@
-"""How long sleeping and waking took; shown when there was such an operation, as by vLLM."""
+"""How long an operator's commands took; shown when there was such an operation, as by vLLM."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from vllm_mock.metrics.accumulators import Histogram
-from vllm_mock.metrics.catalogue import BUCKETS, SLEEP_DURATION, SLEEP_OPERATIONS, SLEEPS_IN_FLIGHT
+from vllm_mock.metrics.catalogue import BUCKETS, Family
 from vllm_mock.metrics.families import HistogramLines, ValueSeries, add_histograms
 from vllm_mock.metrics.page import Page
 
 
-class SleepOperations:
-    """Measures operations by their kind (one of SLEEP_OPERATIONS)."""
+class Operations:
+    """Measures operations by their kind, one of the values of the families' label `operation`."""
 
-    def __init__(self, labels: Mapping[str, str]) -> None:
-        self._durations = {name: Histogram(BUCKETS[SLEEP_DURATION.buckets]) for name in SLEEP_OPERATIONS}
+    def __init__(self, duration: Family, in_flight: Family) -> None:
+        self._duration = duration
+        kinds = in_flight.values["operation"]
+        self._durations = {kind: Histogram(BUCKETS[duration.buckets]) for kind in kinds}
         self._lines = [
-            HistogramLines(SLEEP_DURATION.name, {**labels, "operation": name}, histogram)
-            for name, histogram in self._durations.items()
+            HistogramLines(duration.name, {"operation": kind}, histogram) for kind, histogram in self._durations.items()
         ]
-        self._in_flight = ValueSeries(SLEEPS_IN_FLIGHT, labels)
+        self._in_flight = ValueSeries(in_flight, {})
         self._begun = False
 
     @contextmanager
@@ -37,5 +38,5 @@ class SleepOperations:
     def add_to(self, page: Page, created: bool) -> None:
         """Show the operations so far."""
         if self._begun:
-            add_histograms(page, SLEEP_DURATION, self._lines, created)
+            add_histograms(page, self._duration, self._lines, created)
             self._in_flight.add_to(page, created)
