@@ -1,16 +1,20 @@
 """JSON texts for schemas: valid, within the length where that is possible, sensible to read."""
 
 import json
+import math
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.validators import validator_for
 from structured_schemas import LIST, SCHEMAS, TREE
+from structured_strategies import SCHEMAS as DRAWN
 
 from vllm_mock.generation.draws import Draws
 from vllm_mock.generation.structured import json_text
-from vllm_mock.generation.structured.json_text import JsonSource
+from vllm_mock.generation.structured.json_source import JsonSource
 
 PERSON = SCHEMAS["person"]
 # Its "time" lacks the offset that RFC 3339 asks for.
@@ -70,3 +74,27 @@ def test_a_schema_that_nothing_satisfies_gives_some_json() -> None:
         {"type": "object", "required": ["a"], "properties": {"a": {"$ref": "#"}}},
     ):
         json.loads(json_text(schema, Draws(1)))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(DRAWN, st.sampled_from((None, 60, 0)), st.integers(0, 99))
+def test_drawn_schemas(schema: Any, most: float | None, key: int) -> None:
+    source = JsonSource(schema)
+    assume(source.shortest < math.inf)
+    assert Draft202012Validator(schema).is_valid(json.loads(source.text(Draws(key), most)))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "array", "minItems": 10**9, "items": {"type": "array", "minItems": 10**9}},
+        {"type": "string", "minLength": 10**12},
+        {"type": "string", "pattern": "((a|b){1000}){1000}"},
+        {"type": "object", "minProperties": 10**9},
+        {"type": "integer", "minimum": -(10**400)},
+        {"type": "array", "uniqueItems": True, "minItems": 500, "items": {"enum": list(range(200))}},
+        {"allOf": [{"anyOf": [{"required": [f"{row}-{column}"]} for column in range(4)]} for row in range(9)]},
+    ],
+)
+def test_what_is_too_much_is_not_tried(schema: Any) -> None:
+    assert len(JsonSource(schema).text(Draws(1), 100, longest=2000)) < 20_000

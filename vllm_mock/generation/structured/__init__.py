@@ -4,7 +4,6 @@ Not imported with the package above it: only requests that ask for structure pay
 """
 
 from .fitting import structured_ids
-from .json_text import json_text
-from .structure import Structure
+from .structure import Structure, json_text
 
 __all__ = ["Structure", "json_text", "structured_ids"]

@@ -12,23 +12,33 @@ from .characters import Characters
 from .words import SENTENCES, WORDS
 
 INFINITE = math.inf
+# Texts end about here, whatever they lack: only the beginning of a text that is too long is ever said.
+LONGEST_TEXT = 60_000
 # Nested rules beyond this depth take their shortest form.
 _MAX_DEPTH = 40
 
 
 class Pen:
-    """Writes one text."""
+    """Writes one text, which may end when it is beyond `longest` characters."""
 
-    def __init__(self, draws: Draws) -> None:
+    def __init__(self, draws: Draws, longest: float = LONGEST_TEXT) -> None:
         self.draws = draws
+        self.longest = longest
         self.parts: list[str] = []
         self.groups: dict[int, str] = {}
         self.depth = 0
+        self._length = 0
 
     def put(self, text: str) -> int:
         """Add to the text; returns the number of characters."""
         self.parts.append(text)
+        self._length += len(text)
         return len(text)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the text is as long as it may become."""
+        return self._length > self.longest
 
     @property
     def text(self) -> str:
@@ -147,7 +157,7 @@ class Repeat(Expression):
         if isinstance(self.item, OneOf):
             return self._write_run(pen, self.item.characters, least, most)
         written = count = 0
-        while count < self.high:
+        while count < self.high and not pen.is_full:
             needed = max(0, self.low - count - 1)
             if count >= self.low and written >= least and not self._goes_on(pen, most - written):
                 break
@@ -166,7 +176,7 @@ class Repeat(Expression):
     def _write_run(self, pen: Pen, characters: Characters, least: float, most: float) -> int:
         if not characters:
             return 0
-        low = min(max(self.low, least), self.high)
+        low = min(max(self.low, least), self.high, pen.longest)
         high = max(low, min(self.high, most, low + characters.usual_run))
         if characters.has_letters and " " not in characters:
             fitting = [word for word in WORDS if low <= len(word) <= high]

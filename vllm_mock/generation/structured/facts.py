@@ -22,6 +22,8 @@ _SPEAKS_OF = {
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
 }
 _SEPARATOR = len(", ")
+# Bounds beyond this do not bind: no floating-point number, which most checkers use, is as large.
+_HUGE = 10**300
 
 
 class Facts:
@@ -32,6 +34,7 @@ class Facts:
         self._graph = graph
         self.types = self._types()
         self.values = self._values()
+        self.value_texts = [json.dumps(value, ensure_ascii=False) for value in self.values or ()]
         self._read_numbers()
         self._read_strings()
         self._read_objects()
@@ -40,7 +43,7 @@ class Facts:
     def cost(self) -> tuple[float, float]:
         """The length of the shortest value in characters, and the depth of its derivation."""
         if self.values is not None:
-            return min((len(json.dumps(value, ensure_ascii=False)) for value in self.values), default=math.inf), 1
+            return min(map(len, self.value_texts), default=math.inf), 1
         return min((self.cost_of(kind) for kind in self.types), default=(math.inf, math.inf))
 
     def cost_of(self, kind: str) -> tuple[float, float]:
@@ -70,6 +73,9 @@ class Facts:
 
     def _all(self, keyword: str) -> list[Any]:
         return [part[keyword] for part in self._parts if keyword in part]
+
+    def _any_true(self, keyword: str) -> bool:
+        return any(value is True for value in self._all(keyword))
 
     def _largest(self, keyword: str, default: int) -> int:
         return max([int(v) for v in self._all(keyword) if _is_number(v)], default=default)
@@ -114,9 +120,9 @@ class Facts:
         self.above = max(filter(_is_number, self._all("exclusiveMinimum")), default=None)
         self.below = min(filter(_is_number, self._all("exclusiveMaximum")), default=None)
         # The oldest draft: a flag beside the bound.
-        if True in self._all("exclusiveMinimum"):
+        if self._any_true("exclusiveMinimum"):
             self.minimum, self.above = None, self.minimum
-        if True in self._all("exclusiveMaximum"):
+        if self._any_true("exclusiveMaximum"):
             self.maximum, self.below = None, self.maximum
         self.steps = [value for value in self._all("multipleOf") if _is_number(value) and value > 0]
 
@@ -146,6 +152,7 @@ class Facts:
         for patterns in self._all("patternProperties"):
             for pattern, schema in patterns.items() if isinstance(patterns, dict) else ():
                 self.patterned.setdefault(pattern, []).append(schema)
+        self.lists_properties = bool(self._all("properties"))
         self.required = self._required()
         self._children: dict[str, Node] = {}
         if "object" in self.types:
@@ -231,7 +238,7 @@ class Facts:
     def _read_arrays(self) -> None:
         self.min_items = max(0, self._largest("minItems", 0))
         self.max_items = self._smallest("maxItems")
-        self.unique = True in self._all("uniqueItems")
+        self.unique = self._any_true("uniqueItems")
         self.contains = [schema for schema in self._all("contains") if isinstance(schema, dict | bool)]
         self.min_contains = self._largest("minContains", 1) if self.contains else 0
         self.min_items = max(self.min_items, self.min_contains)
@@ -277,7 +284,9 @@ class Facts:
 def is_of_type(value: Any, kind: str) -> bool:
     """Whether a JSON value is of a type."""
     if kind in ("integer", "number"):
-        return _is_number(value) and (kind == "number" or float(value).is_integer())
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return kind == "number" or isinstance(value, int) or value.is_integer()
     kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
     return isinstance(value, kinds[kind])
 
@@ -299,7 +308,7 @@ def regular_or_none(pattern: str) -> float:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_HUGE < value < _HUGE
 
 
 def _is_str(value: Any) -> bool:

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from vllm_mock.generation.draws import Draws
 from vllm_mock.tokenizer import Tokenizer
 
+from .expression import LONGEST_TEXT
 from .structure import Structure, source
 
 _TRIES = 8
+# More than tokens usually have: no more of a text that cannot fit is written.
+_CHARS_PER_TOKEN = 16
+_SPARE_CHARS = 1000
 # The next try is a little shorter than the last one's number of tokens calls for.
 _MARGIN = 0.9
 
@@ -21,9 +25,21 @@ def structured_ids(
     `most_chars` is the usual bound of its length in characters. More than `room` tokens are returned only if no text
     that is short enough was found. Raises ValueError for a structure that cannot be followed.
     """
+    try:
+        return _fitted(tokenizer, structure, draws, room, least, most_chars)
+    except (RecursionError, OverflowError) as error:
+        raise ValueError(f"too deep or too large: {error}") from error
+
+
+def _fitted(
+    tokenizer: Tokenizer, structure: Structure, draws: Draws, room: int, least: int, most_chars: float | None
+) -> list[int]:
     made = source(structure)
     wanted = None if most_chars is None else max(most_chars, 2 * made.shortest)
-    ids = _ids(tokenizer, made.text(draws, wanted))
+    longest = min(LONGEST_TEXT, _SPARE_CHARS + room * _CHARS_PER_TOKEN)
+    ids = _ids(tokenizer, made.text(draws, wanted, longest=longest))
+    if len(ids) > room and made.shortest > room * tokenizer.max_chars_per_token:
+        return ids
     most = float(wanted or 0)
     for _ in range(_TRIES):
         if len(ids) <= room:

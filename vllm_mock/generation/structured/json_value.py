@@ -2,14 +2,15 @@
 
 import json
 import math
+from collections.abc import Iterator
 
 from vllm_mock.generation.draws import Draws
 
 from . import words
-from .expression import Pen
+from .expression import LONGEST_TEXT, Pen
 from .facts import Facts, matches
 from .formats import FORMATS, base64_text
-from .numbers import integer_text, number_text
+from .numbers import integer_text, integers, number_text
 from .regular import is_open, regular
 from .schema import Node
 
@@ -18,24 +19,36 @@ _FREE_NAMES = ("name", "summary", "status", "count", "city", "note", "topic", "v
 # The longest run of text that one string takes from what is left, in characters.
 _STRING_ROOM = 160
 _USUAL_ITEMS = 4
+# What a property that is made up takes at least, in characters.
+_NAME_LENGTH = 12
 _TRIES = 30
+# Before the values that are left are counted through.
+_NEW_TRIES = 6
 # Values nested deeper than the first are as short as can be, those beyond the second have no shortest form.
 _USUAL_DEPTH = 16
 _MAX_DEPTH = 130
 
 
 class JsonWriter:
-    """Writes values. `most` is always what a value may take, in characters; it is kept where that is possible."""
+    """Writes values. `most` is always what a value may take, in characters; it is kept where that is possible.
 
-    def __init__(self, draws: Draws, item_separator: str = ", ", key_separator: str = ": ") -> None:
+    Beyond about `longest` characters what is written lacks what it should have.
+    """
+
+    def __init__(self, draws: Draws, compact: bool = False, longest: float = LONGEST_TEXT) -> None:
         self._draws = draws
+        self._longest = longest
+        item_separator, key_separator = (",", ":") if compact else (", ", ": ")
         self._item_separator = item_separator
         self._key_separator = key_separator
         self._depth = 0
+        self._written = 0
+        # In how many of 100 cases something is said rather than null, where both are possible.
+        self.telling = 90
 
     def text(self, node: Node, most: float, name: str = "") -> str:
         """A value as JSON text; `name` is the property that it is for."""
-        if self._depth > _MAX_DEPTH:
+        if self._depth > _MAX_DEPTH or self._written > self._longest:
             return "null"
         if self._depth > _USUAL_DEPTH:
             most = node.shortest
@@ -43,7 +56,10 @@ class JsonWriter:
         try:
             if node.options is not None:
                 return self._of_union(node.options, most, name)
-            return "null" if node.facts is None else self._of_facts(node.facts, most, name)
+            text = "null" if node.facts is None else self._of_facts(node.facts, most, name)
+            # What is inside was counted before.
+            self._written += len(text) if text[0] not in "{[" else 2
+            return text
         finally:
             self._depth -= 1
 
@@ -52,19 +68,19 @@ class JsonWriter:
         if not fitting:
             return self.text(min(options, key=lambda option: option.cost), most, name) if options else "null"
         telling = [option for option in fitting if not _is_null(option)]
-        chosen = self._draws.pick(telling if telling and self._draws.chance(90) else fitting)
+        chosen = self._draws.pick(telling if telling and self._draws.chance(self.telling) else fitting)
         return self.text(chosen, most, name)
 
     def _of_facts(self, facts: Facts, most: float, name: str) -> str:
         if facts.values is not None:
-            return self._one_of(facts.values, most)
+            return self._one_of(facts.value_texts, most)
         kinds = [kind for kind in facts.types if facts.cost_of(kind)[0] <= most]
         if not kinds:
             kinds = sorted(facts.types, key=facts.cost_of)[:1]
         if not kinds:
             return "null"
         telling = [kind for kind in kinds if kind != "null"]
-        kind = self._draws.pick(telling if telling and self._draws.chance(90) else kinds)
+        kind = self._draws.pick(telling if telling and self._draws.chance(self.telling) else kinds)
         if facts.any_type and "string" in kinds and self._draws.chance(60):
             kind = "string"
         return self._of_kind(kind, facts, most, name)
@@ -84,8 +100,7 @@ class JsonWriter:
         write = integer_text if kind == "integer" else number_text
         return write(facts, name, self._draws, shortest)
 
-    def _one_of(self, values: list, most: float) -> str:
-        texts = [json.dumps(value, ensure_ascii=False) for value in values]
+    def _one_of(self, texts: list[str], most: float) -> str:
         if not texts:
             return "null"
         fitting = [text for text in texts if len(text) <= most]
@@ -130,15 +145,15 @@ class JsonWriter:
     def _extra_names(self, facts: Facts, taken: set[str], extra: float) -> list[str]:
         """Names of properties that the schema does not list: as many as it asks for, some where it lists none."""
         missing = facts.min_properties - len(taken)
-        free = not facts.properties and facts.max_properties != 0
+        free = not facts.lists_properties and facts.max_properties != 0
         if missing <= 0 and not (free and extra > 20):
             return []
         limit = max(missing, min(self._draws.between(1, 4), int(extra // 30)) if free else 0)
         if facts.max_properties is not None:
             limit = min(limit, facts.max_properties - len(taken))
         names: list[str] = []
-        for _ in range(_TRIES * max(1, limit)):
-            if len(names) >= limit:
+        for _ in range(_TRIES * max(1, min(limit, _USUAL_ITEMS)) + limit):
+            if len(names) >= min(limit, self._longest / _NAME_LENGTH):
                 break
             name = self._fresh_name(facts, len(names) + len(taken))
             node = self._extra_child(facts, name)
@@ -187,7 +202,8 @@ class JsonWriter:
         high = math.inf if facts.max_items is None else facts.max_items
         usual = min(high, max(facts.min_items, facts.prefix) + _USUAL_ITEMS)
         texts: list[str] = []
-        while len(texts) < high:
+        taken: set[str] = set()
+        while len(texts) < high and self._written <= self._longest:
             index = len(texts)
             node = self._element(facts, index)
             needed = index < facts.min_items
@@ -196,10 +212,12 @@ class JsonWriter:
                 break
             extra -= 0 if needed else cost
             share = max(0, extra / 3 if _is_container(node) else min(extra, _STRING_ROOM))
-            text = self._new(node, node.shortest + share, _singular(name), texts if facts.unique else [])
+            text = self._new(node, node.shortest + share, _singular(name), taken)
             if text is None and not needed:
                 break
             texts.append(text or "null")
+            if facts.unique:
+                taken.add(texts[-1])
             extra = max(0, extra - max(0, len(texts[-1]) - node.shortest))
         return f"[{self._item_separator.join(texts)}]"
 
@@ -208,18 +226,18 @@ class JsonWriter:
             return facts.contained
         return facts.item(index)
 
-    def _new(self, node: Node, most: float, name: str, taken: list[str]) -> str | None:
-        for attempt in range(_TRIES):
+    def _new(self, node: Node, most: float, name: str, taken: set[str]) -> str | None:
+        for attempt in range(_NEW_TRIES):
             text = self.text(node, most + attempt, name)
             if text not in taken:
                 return text
-        return None
+        return next((text for text in _all_texts(node) if text not in taken), None)
 
     def _string(self, facts: Facts, most: float, name: str) -> str:
         room = max(most - 2, facts.string_length())
         for _ in range(_TRIES):
             text = self._string_value(facts, room, name)
-            if _fits(facts, text):
+            if _fits(facts, text) or len(text) >= self._longest:
                 break
         return json.dumps(text, ensure_ascii=False)
 
@@ -227,7 +245,7 @@ class JsonWriter:
         longest = room if facts.max_length is None else min(room, facts.max_length)
         if facts.patterns:
             pattern = max(facts.patterns, key=len)
-            return _matching(pattern, facts.min_length, longest, self._draws)
+            return _matching(pattern, facts.min_length, longest, self._draws, self._longest)
         known = FORMATS.get(facts.formats[0]) if facts.formats else None
         if known is not None:
             text = known.make(self._draws)
@@ -235,21 +253,36 @@ class JsonWriter:
         text = base64_text(self._draws) if facts.encoded else words.for_name(name, self._draws)
         if len(text) > longest:
             text = _cut(text, int(longest))
-        while len(text) < facts.min_length:
+        while len(text) < min(facts.min_length, self._longest):
             text = f"{text} {words.sentences(self._draws)}"[: int(max(longest, facts.min_length))].ljust(len(text) + 1)
         return text
 
 
-def _matching(pattern: str, least: float, most: float, draws: Draws) -> str:
+def _all_texts(node: Node) -> Iterator[str]:
+    """The values of a node where they can be counted."""
+    for option in node.options or ():
+        yield from _all_texts(option)
+    facts = node.facts
+    if facts is None:
+        return
+    if facts.values is not None:
+        yield from facts.value_texts
+    elif "boolean" in facts.types:
+        yield from ("true", "false")
+    elif facts.types == ["integer"]:
+        yield from map(str, integers(facts))
+
+
+def _matching(pattern: str, least: float, most: float, draws: Draws, longest: float = LONGEST_TEXT) -> str:
     try:
         expression = regular(pattern)
     except ValueError:
         return words.word(draws)
-    pen = Pen(draws)
+    pen = Pen(draws, longest)
     expression.write(pen, least, max(least, most))
     text = pen.text
     before, after = is_open(pattern)
-    while len(text) < least and (before or after):
+    while len(text) < min(least, longest) and (before or after):
         filling = words.word(draws)[: int(least) - len(text)]
         text = text + filling if after else filling + text
     return text

@@ -32,6 +32,7 @@ _LARGEST = 10**15
 # Decimals tried, the usual one first, until a number fits between close bounds.
 _DECIMALS = (2, 1, 3, 4, 6, 9, 12, 15)
 _TRIES = 40
+_MANY = 100_000
 
 
 def integer_text(facts: Facts, name: str, draws: Draws, shortest: bool) -> str:
@@ -47,6 +48,15 @@ def integer_text(facts: Facts, name: str, draws: Draws, shortest: bool) -> str:
     if shortest:
         return str(min(max(0, first), max(first, last)))
     return str(draws.between(first, max(first, last)))
+
+
+def integers(facts: Facts) -> range:
+    """All integers within the bounds, or a great many of them."""
+    low, high = _bounds(facts)
+    step = _common_step(facts)
+    first = math.ceil((0 if low is None else low) / step) * step
+    last = first + _MANY if high is None else math.floor(high)
+    return range(first, min(last, first + _MANY) + 1, step)
 
 
 def number_text(facts: Facts, name: str, draws: Draws, shortest: bool) -> str:

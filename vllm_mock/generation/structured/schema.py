@@ -10,8 +10,8 @@ from .facts import Facts
 
 Schema = dict[str, Any] | bool
 
-# Beyond so many nodes only the first branch of each union is looked at.
-_MAX_NODES = 4000
+# Beyond so many branches only the first one of each further union is looked at.
+_MAX_BRANCHES = 1000
 _UNIONS = ("anyOf", "oneOf")
 _COMPOUND = ("$ref", "$dynamicRef", "$recursiveRef", "allOf", *_UNIONS, "if")
 # Keywords that the graph only roughly follows: a value must be checked against the schema.
@@ -68,6 +68,7 @@ class SchemaGraph:
         # Schemas made on the way: kept, since nodes are known by the identity of their schemas.
         self._made: dict[tuple[int, str], Any] = {}
         self._anchors: dict[str, Any] | None = None
+        self._branches = 0
         self.rough = False
         self.root = self.node([schema])
         self._complete()
@@ -121,7 +122,8 @@ class SchemaGraph:
             self._take(schema, keyword, queue, unions)
         if unions:
             rest = [*flat, *(self._union(union) for union in unions[1:])]
-            branches = unions[0] if len(self._nodes) < _MAX_NODES else unions[0][:1]
+            branches = unions[0] if self._branches < _MAX_BRANCHES else unions[0][:1]
+            self._branches += len(branches)
             node.options = [self.node([*rest, branch]) for branch in branches]
         else:
             node.facts = Facts(flat, self)

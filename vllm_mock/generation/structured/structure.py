@@ -7,10 +7,10 @@ from typing import Any, Literal, Protocol
 
 from vllm_mock.generation.draws import Draws
 
-from .expression import INFINITE, Choice, Expression, Pen, Written
+from .expression import INFINITE, LONGEST_TEXT, Choice, Expression, Pen, Written
 from .expression import Literal as Constant
 from .grammar import grammar
-from .json_text import JsonSource
+from .json_source import JsonSource
 from .regular import regular
 from .tag import structural_tag
 
@@ -36,8 +36,10 @@ class Source(Protocol):
     def shortest(self) -> float:
         """Length of about the shortest text."""
 
-    def text(self, draws: Draws, most: float | None = None, compact: bool = False) -> str:
-        """A text of at most `most` characters where that is possible."""
+    def text(
+        self, draws: Draws, most: float | None = None, compact: bool = False, longest: float = LONGEST_TEXT
+    ) -> str:
+        """A text of at most `most` characters where that is possible; its end may be wrong beyond `longest`."""
 
 
 @lru_cache(maxsize=32)
@@ -55,8 +57,10 @@ class _JsonSource(JsonSource):
         super().__init__(schema if structure.additional_properties else closed(schema))
         self._any_whitespace = structure.any_whitespace
 
-    def text(self, draws: Draws, most: float | None = None, compact: bool = False) -> str:
-        return super().text(draws, most, compact or not self._any_whitespace)
+    def text(
+        self, draws: Draws, most: float | None = None, compact: bool = False, longest: float = LONGEST_TEXT
+    ) -> str:
+        return super().text(draws, most, compact or not self._any_whitespace, longest)
 
 
 class _ExpressionSource:
@@ -64,11 +68,18 @@ class _ExpressionSource:
         self._expression = expression
         self.shortest = expression.shortest
 
-    def text(self, draws: Draws, most: float | None = None, compact: bool = False) -> str:
-        pen = Pen(draws)
+    def text(
+        self, draws: Draws, most: float | None = None, compact: bool = False, longest: float = LONGEST_TEXT
+    ) -> str:
+        pen = Pen(draws, longest)
         usual = max(_USUAL_LENGTH, min(2 * self.shortest, self.shortest + _USUAL_LENGTH))
         self._expression.write(pen, 0, usual if most is None else most)
         return pen.text
+
+
+def json_text(schema: Any, draws: Draws, most: float | None = None) -> str:
+    """A JSON value that is valid against the schema, of at most `most` characters where that is possible."""
+    return source(Structure("json", json.dumps(schema))).text(draws, most)
 
 
 def _expression(structure: Structure) -> Expression:

@@ -1,18 +1,24 @@
 """JSON texts for schemas, checked where the schema asks for more than is followed while writing."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import Any
 
 from vllm_mock.generation.draws import Draws
 
+from .expression import LONGEST_TEXT
 from .json_value import JsonWriter
 from .schema import Schema, SchemaGraph
 
 # The length of an answer that nothing bounds, in characters.
 USUAL_LENGTH = 1200
-_LENGTHS = (1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.2, 0.1, 0.0)
-_ROUNDS = 6
+# How often a text of the wanted length is tried, then one that is shorter, then one that is too long.
+_TRIES = ((24, 1.0), (6, 0.5), (6, 0.2), (6, 0.0), (6, 2.0), (12, 4.0))
+# All that is tried may have so many characters; the check of a long text takes its time.
+_MOST_CHECKED = 20_000
+# What a text that is too long may have at least, in characters.
+_ENOUGH = 30
 _LONGEST = 10**9
 
 
@@ -35,27 +41,32 @@ class JsonSource:
         shortest = min(self.shortest, _LONGEST)
         return max(USUAL_LENGTH, min(2 * shortest, shortest + USUAL_LENGTH))
 
-    def text(self, draws: Draws, most: float | None = None, compact: bool = False) -> str:
-        """A text of at most `most` characters where that is possible."""
+    def text(
+        self, draws: Draws, most: float | None = None, compact: bool = False, longest: float = LONGEST_TEXT
+    ) -> str:
+        """A text of at most `most` characters where that is possible; its end may be wrong beyond `longest`."""
         if most is None:
             most = self.usual
-        separators = (",", ":") if compact else (", ", ": ")
-        writer = JsonWriter(draws, *separators)
+        writer = JsonWriter(draws, compact, longest)
         root = self._root.root
         text = writer.text(root, most)
         if not self._root.rough:
             return text
         check = self._is_valid = self._is_valid or _validator(self._schema)
-        for length in _LENGTHS * _ROUNDS:
-            if check(json.loads(text)):
+        written = 0
+        for limit in self._limits(most):
+            written += len(text)
+            if written > _MOST_CHECKED or check(json.loads(text)):
                 break
-            text = writer.text(root, most * length)
+            text = writer.text(root, limit)
+            # The usual choices are not what is wanted.
+            writer.telling = max(0, writer.telling - 5)
         return text
 
-
-def json_text(schema: Schema, draws: Draws, most: float | None = None) -> str:
-    """A JSON value that is valid against the schema, of at most `most` characters where that is possible."""
-    return JsonSource(schema).text(draws, most)
+    def _limits(self, most: float) -> Iterator[float]:
+        for count, factor in _TRIES:
+            limit = max(most, min(self.shortest, _LONGEST) + _ENOUGH) if factor > 1 else most
+            yield from repeat(limit * factor, count)
 
 
 def _validator(schema: Schema) -> Callable[[Any], bool]:
