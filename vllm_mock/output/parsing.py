@@ -1,7 +1,6 @@
 """From a planned answer to what the API shows of it: first the reasoning is taken off, then tool calls are read."""
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
@@ -54,18 +53,6 @@ def ends_of(deltas: Sequence[str]) -> list[int]:
     return list(accumulate(map(len, deltas)))
 
 
-def new_ids() -> Callable[[int], str]:
-    """Ids of the calls of one answer by their index."""
-    ids: list[str] = []
-
-    def of(index: int) -> str:
-        while len(ids) <= index:
-            ids.append(f"chatcmpl-tool-{os.urandom(8).hex()}")
-        return ids[index]
-
-    return of
-
-
 def _whole(text: str, how: OutputParsing) -> ParsedOutput:
     reasoning: str | None = None
     content: str | None = text
@@ -75,8 +62,8 @@ def _whole(text: str, how: OutputParsing) -> ParsedOutput:
     if how.tools is not None:
         found = how.tools.whole(content or "", how.functions)
         content = None if content is None else found.content
-        ids = new_ids()
-        calls = [ToolCall(ids(i), name, arguments) for i, (name, arguments) in enumerate(found.calls)]
+        form = how.tools
+        calls = [ToolCall(call.id or form.new_id(), call.name, call.arguments) for call in found.calls]
         if not how.parallel:
             del calls[1:]
         if how.tool_choice != "auto":

@@ -1,11 +1,10 @@
 """What each token of a streamed answer shows of its tool calls."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from .result import OutputDelta, ToolCallDelta
-from .tools import ToolFormat
+from .tools import Call, ToolFormat
 
 
 class ToolStream:
@@ -28,7 +27,7 @@ class ToolStream:
         view = self._format.visible(self._text[:end], self._functions)
         content = view.content[self._shown :] or None
         self._shown = max(self._shown, len(view.content))
-        calls = [part for index, call in enumerate(view.calls) for part in self._call(index, *call)]
+        calls = [part for index, call in enumerate(view.calls) for part in self._call(index, call)]
         if not self._parallel:
             dropped = bool(calls)
             calls = [call for call in calls if call.index == 0]
@@ -38,15 +37,22 @@ class ToolStream:
             return None
         return OutputDelta(content=content, tool_calls=calls, null_content=self._format.null_content and bool(calls))
 
-    def _call(self, index: int, name: str, arguments: str) -> list[ToolCallDelta]:
+    def _call(self, index: int, call: Call) -> list[ToolCallDelta]:
+        if index > len(self._arguments):
+            return []  # the one before has not begun yet
+        begins = index == len(self._arguments)
+        if begins and self._format.joined_start and not call.arguments:
+            return []
+        sent = 0 if begins else self._arguments[index]
+        added = call.arguments[sent:] or None
         parts = []
-        if index == len(self._arguments):
+        if begins:
             self._arguments.append(0)
-            parts.append(
-                ToolCallDelta(index, f"chatcmpl-tool-{os.urandom(8).hex()}", name, self._format.first_arguments)
-            )
-        sent = self._arguments[index]
-        if len(arguments) > sent:
-            parts.append(ToolCallDelta(index, arguments=arguments[sent:]))
-            self._arguments[index] = len(arguments)
+            first = ToolCallDelta(index, call.id or self._format.new_id(), call.name)
+            if self._format.joined_start:
+                first.arguments, added = added, None
+            parts.append(first)
+        if added is not None:
+            parts.append(ToolCallDelta(index, arguments=added))
+        self._arguments[index] = max(sent, len(call.arguments))
         return parts

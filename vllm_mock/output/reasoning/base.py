@@ -9,13 +9,14 @@ from vllm_mock.output.result import OutputDelta
 class ReasoningFormat(ABC):
     """A way in which models tell their reasoning from the answer. Positions are in characters.
 
-    `start` and `end` stand around it. `always`: what has no reasoning must have the tags, or all of it would be taken
-    for reasoning.
+    `start` and `end` stand around it. `always`: without reasoning, too, both must be written, or all of the text would
+    be taken for it. `reads`: whether anything is reasoning at all.
     """
 
-    start: str
-    end: str
+    start = "<think>"
+    end = "</think>"
     always = False
+    reads = True
 
     @abstractmethod
     def whole(self, text: str) -> tuple[str | None, str | None]:

@@ -1,14 +1,21 @@
 """What a format of tool calls must say about itself."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-Call = tuple[str, str]
+
+class Call(NamedTuple):
+    """A call as it is written: `arguments` is their text so far, `id` the one that the markup gives, if any."""
+
+    name: str
+    arguments: str
+    id: str | None = None
 
 
 class Found(NamedTuple):
-    """The content of a text and its calls, each a name and the text of the arguments."""
+    """The content of a finished text, and its calls."""
 
     content: str | None
     calls: list[Call]
@@ -24,15 +31,16 @@ class View(NamedTuple):
 class ToolFormat(ABC):
     """A markup in which models call tools.
 
-    `null_content`: a stream's chunks show the content as null beside calls. `first_arguments`: what the chunk with the
-    name has as arguments, None for no such key.
+    `null_content`: a stream's chunks show the content as null beside calls. `joined_start`: the chunk with a call's
+    name has the beginning of the arguments, too. `marker`: how markup begins.
     """
 
+    marker: str
     null_content = False
-    first_arguments: str | None = None
+    joined_start = False
 
     @abstractmethod
-    def write(self, calls: Sequence[tuple[str, dict[str, Any]]]) -> str:
+    def write(self, calls: Sequence[tuple[str, Any]]) -> str:
         """The markup of calls, each a name and its arguments."""
 
     @abstractmethod
@@ -43,14 +51,11 @@ class ToolFormat(ABC):
     def visible(self, text: str, functions: Sequence[Any]) -> View:
         """Read a text that may go on."""
 
-    @abstractmethod
     def plain_length(self, text: str) -> int:
         """How many characters at the beginning are content, whatever comes after them."""
+        first = text.find(self.marker[0])
+        return len(text) if first < 0 else first
 
-
-def held_back(text: str, marker: str) -> int:
-    """How many characters at the end of a text could be the beginning of a marker, but not all of it."""
-    for length in range(min(len(marker) - 1, len(text)), 0, -1):
-        if text.endswith(marker[:length]):
-            return length
-    return 0
+    def new_id(self) -> str:
+        """An id for a call that is written without one."""
+        return f"chatcmpl-tool-{os.urandom(8).hex()}"

@@ -5,7 +5,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from .base import Call, Found, ToolFormat, View, held_back
+from vllm_mock.output.text import held_back
+
+from .base import Call, Found, ToolFormat, View
+from .partial_json import dumps
 
 _BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>|<tool_call>(.*)", re.DOTALL)
 _NAME = re.compile(r'"name"\s*:\s*"([^"]+)"')
@@ -15,18 +18,17 @@ _ARGUMENTS = re.compile(r'"arguments"\s*:\s*(.*)', re.DOTALL)
 class Hermes(ToolFormat):
     """`<tool_call>{"name": …, "arguments": {…}}</tool_call>`; what follows the first call is not shown."""
 
-    null_content = True
-    start = "<tool_call>"
+    marker = "<tool_call>"
     end = "</tool_call>"
+    null_content = True
 
-    def write(self, calls: Sequence[tuple[str, dict[str, Any]]]) -> str:
+    def write(self, calls: Sequence[tuple[str, Any]]) -> str:
         return "\n".join(
-            f"{self.start}\n{json.dumps({'name': name, 'arguments': arguments}, ensure_ascii=False)}\n{self.end}"
-            for name, arguments in calls
+            f"{self.marker}\n{dumps({'name': name, 'arguments': arguments})}\n{self.end}" for name, arguments in calls
         )
 
     def whole(self, text: str, functions: Sequence[Any]) -> Found:
-        before, marker, _ = text.partition(self.start)
+        before, marker, _ = text.partition(self.marker)
         if not marker:
             return Found(text, [])
         try:
@@ -36,49 +38,45 @@ class Hermes(ToolFormat):
         return Found(before if before.strip() else None, calls)
 
     def visible(self, text: str, functions: Sequence[Any]) -> View:
-        first = text.find(self.start)
+        first = text.find(self.marker)
         if first < 0:
-            return View(text[: len(text) - held_back(text, self.start)], [])
+            return View(text[: len(text) - held_back(text, self.marker)], [])
         calls: list[Call] = []
         position = first
         while position >= 0:
-            start = position + len(self.start)
+            start = position + len(self.marker)
             end = text.find(self.end, start)
             call = self._unfinished(text[start:]) if end < 0 else _visible(text[start:end], closed=True)
             if call is None:
                 break
             calls.append(call)
-            position = text.find(self.start, end) if end >= 0 else -1
+            position = text.find(self.marker, end) if end >= 0 else -1
         return View(text[:first], calls)
 
     def _unfinished(self, block: str) -> Call | None:
-        return _visible(block[: len(block) - held_back(block, self.end)])
-
-    def plain_length(self, text: str) -> int:
-        first = text.find("<")
-        return len(text) if first < 0 else first
+        return _visible(block[: len(block) - held_back(block, self.end)], closed=False)
 
 
 def _call(value: Any) -> Call:
     name, arguments = value["name"], value["arguments"]
     if not isinstance(name, str):
         raise TypeError(name)
-    return name, json.dumps(arguments, ensure_ascii=False)
+    return Call(name, dumps(arguments))
 
 
-def _visible(block: str, *, closed: bool = False) -> Call | None:
+def _visible(block: str, *, closed: bool) -> Call | None:
     """The call of a block that may be unfinished: its name, and its arguments as far as they are written."""
     name = _NAME.search(block)
     if name is None:
         return None
     found = _ARGUMENTS.search(block)
     if found is None:
-        return name[1], ""
+        return Call(name[1], "")
     arguments = found[1].rstrip()
     if arguments.endswith("}") and (closed or _is_json(block)):
         # The brace that closes the call itself.
         arguments = arguments[:-1].rstrip()
-    return name[1], arguments
+    return Call(name[1], arguments)
 
 
 def _is_json(text: str) -> bool:

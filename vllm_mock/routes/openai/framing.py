@@ -33,7 +33,7 @@ def framing(
 
 def _reasoning(body: "ChatCompletionRequest", parsing: OutputParsing, defaults: Mapping[str, Any]) -> Reasoning | None:
     form = parsing.reasoning
-    if form is None or parsing.reasoning_over:
+    if form is None or not form.reads or parsing.reasoning_over:
         return None
     arguments = {**defaults, **(body.chat_template_kwargs or {})}
     share = EFFORT_SHARES[body.reasoning_effort] if body.reasoning_effort else USUAL_SHARE

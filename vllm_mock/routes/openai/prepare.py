@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vllm_mock.protocol.completions import CompletionRequest
     from vllm_mock.protocol.stages import CheckedPrompt
     from vllm_mock.services import Services
+    from vllm_mock.settings import Settings
 
 # The modules of protocol that import pydantic are imported where they are used: a probe must not wait for them.
 
@@ -82,7 +83,7 @@ def output_parsing(
 ) -> OutputParsing | None:
     """Which of the server's parsers read the answer to a request; None if none does."""
     settings = services.settings
-    reasoning = reasoning_format(settings.reasoning_parser) if settings.reasoning_parser else None
+    reasoning = _reasoning_format(settings, body) if settings.reasoning_parser else None
     choice: Any = body.tool_choice
     parser = services.limits.tool_call_parser
     if reasoning is None and parser is None:
@@ -99,6 +100,14 @@ def output_parsing(
         streamed=bool(body.stream),
         stream_interval=body.stream_interval or settings.stream_interval,
     )
+
+
+def _reasoning_format(settings: "Settings", body: "ChatCompletionRequest") -> ReasoningFormat:
+    effort = body.reasoning_effort
+    arguments = {} if effort is None else {"enable_thinking": effort != "none"}
+    arguments |= settings.default_chat_template_kwargs
+    arguments |= body.chat_template_kwargs or {}
+    return reasoning_format(settings.reasoning_parser, arguments)
 
 
 def _reasoning_is_over(services: "Services", reasoning: ReasoningFormat, prompt: "CheckedPrompt") -> bool:
