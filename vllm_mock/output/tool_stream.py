@@ -23,7 +23,7 @@ class ToolStream:
         """What the characters start..end-1 add; None for nothing."""
         if end <= self._plain:
             self._shown = end
-            return OutputDelta(content=self._text[start:end]) if start < end else None
+            return OutputDelta(content=self._text[start:end]) if start < end or self._format.shows_end else None
         view = self._format.visible(self._text[:end], self._functions)
         content = view.content[self._shown :] or None
         self._shown = max(self._shown, len(view.content))
@@ -52,6 +52,8 @@ class ToolStream:
             if self._format.joined_start:
                 first.arguments, added = added, None
             parts.append(first)
+        elif added is None and self._format.marks_end:
+            added = ""
         if added is not None:
             parts.append(ToolCallDelta(index, arguments=added))
         self._arguments[index] = max(sent, len(call.arguments))

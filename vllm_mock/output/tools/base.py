@@ -32,12 +32,17 @@ class ToolFormat(ABC):
     """A markup in which models call tools.
 
     `null_content`: a stream's chunks show the content as null beside calls. `joined_start`: the chunk with a call's
-    name has the beginning of the arguments, too. `marker`: how markup begins.
+    name has the beginning of the arguments, too. `marks_end`: a token without a text adds an empty text to them.
+    `shows_end`: such a token behind content shows an empty one. `forces_json`: demanded calls are JSON, not markup.
+    `marker`: how markup begins.
     """
 
     marker: str
     null_content = False
     joined_start = False
+    marks_end = False
+    shows_end = False
+    forces_json = True
 
     @abstractmethod
     def write(self, calls: Sequence[tuple[str, Any]]) -> str:

@@ -128,6 +128,7 @@ class Mistral(Delimited):
     start = "[TOOL_CALLS]"
     separator = "{"
     joined_start = True
+    forces_json = False
     tidies_content = True
 
     def write(self, calls: Sequence[tuple[str, Any]]) -> str:

@@ -20,6 +20,8 @@ class LlamaJson(ToolFormat):
     """
 
     marker = "<|python_tag|>"
+    shows_end = True
+    forces_json = False
 
     def write(self, calls: Sequence[tuple[str, Any]]) -> str:
         return "; ".join(dumps({"name": name, "parameters": arguments}) for name, arguments in calls)

@@ -12,6 +12,8 @@ class Pythonic(ToolFormat):
     """`[f(a=1, b='x'), g()]`, and nothing else in the text. A call shows in a stream when it is complete."""
 
     marker = "["
+    joined_start = True
+    shows_end = True
 
     def write(self, calls: Sequence[tuple[str, Any]]) -> str:
         return f"[{', '.join(map(_written, calls))}]"

@@ -5,6 +5,7 @@ from functools import cache
 from .base import ToolFormat
 from .delimited import DeepSeekV3, DeepSeekV31, KimiK2, Mistral
 from .elements import Glm, MiniMax, QwenXml, SeedOss
+from .forced import ForcedArguments, ForcedList
 from .hermes import Hermes
 from .llama_json import LlamaJson
 from .pythonic import Pythonic
@@ -37,7 +38,14 @@ FORMATS: dict[str, type[ToolFormat]] = {
 }
 
 
+def tool_format(parser: str, choice: str = "auto", function: str = "") -> ToolFormat:
+    """The format of --tool-call-parser for a tool_choice: auto, required or named, with the function's name."""
+    usual = _format(parser)
+    if choice == "auto" or not usual.forces_json:
+        return usual
+    return ForcedList() if choice == "required" else ForcedArguments(function)
+
+
 @cache
-def tool_format(parser: str) -> ToolFormat:
-    """The format of --tool-call-parser."""
+def _format(parser: str) -> ToolFormat:
     return FORMATS.get(parser, Hermes)()

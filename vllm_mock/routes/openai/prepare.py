@@ -83,16 +83,12 @@ def output_parsing(
 ) -> OutputParsing | None:
     """Which of the server's parsers read the answer to a request; None if none does."""
     settings = services.settings
-    reasoning = _reasoning_format(settings, body) if settings.reasoning_parser else None
-    choice: Any = body.tool_choice
     parser = services.limits.tool_call_parser
+    reasoning = _reasoning_format(settings, body) if settings.reasoning_parser else None
     if reasoning is None and parser is None:
         return None
-    called = parser is not None and body.tools and choice not in (None, "none")
-    return OutputParsing(
+    parsing = OutputParsing(
         reasoning=reasoning,
-        tools=tool_format(parser) if parser and called else None,
-        tool_choice=choice if choice in ("auto", "required") else "named",
         functions=body.tools or (),
         parallel=body.parallel_tool_calls is not False,
         include_reasoning=body.include_reasoning,
@@ -100,6 +96,12 @@ def output_parsing(
         streamed=bool(body.stream),
         stream_interval=body.stream_interval or settings.stream_interval,
     )
+    choice: Any = body.tool_choice
+    if parser is not None and body.tools and choice not in (None, "none"):
+        parsing.tool_choice = choice if choice in ("auto", "required") else "named"
+        name = choice.function.name if parsing.tool_choice == "named" else ""
+        parsing.tools = tool_format(parser, parsing.tool_choice, name)
+    return parsing
 
 
 def _reasoning_format(settings: "Settings", body: "ChatCompletionRequest") -> ReasoningFormat:
