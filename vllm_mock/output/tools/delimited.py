@@ -26,6 +26,7 @@ class Delimited(ToolFormat):
     start: str
     tidies_content = False
     drops_unfinished = False
+    forces_json = False
 
     @property
     def marker(self) -> str:  # type: ignore[override]
@@ -128,7 +129,6 @@ class Mistral(Delimited):
     start = "[TOOL_CALLS]"
     separator = "{"
     joined_start = True
-    forces_json = False
     tidies_content = True
 
     def write(self, calls: Sequence[tuple[str, Any]]) -> str:
