@@ -42,7 +42,7 @@ class ToolFormat(ABC):
     joined_start = False
     marks_end = False
     shows_end = False
-    forces_json = True
+    forces_json = False
 
     @abstractmethod
     def write(self, calls: Sequence[tuple[str, Any]]) -> str:

@@ -26,7 +26,6 @@ class Delimited(ToolFormat):
     start: str
     tidies_content = False
     drops_unfinished = False
-    forces_json = False
 
     @property
     def marker(self) -> str:  # type: ignore[override]

@@ -100,6 +100,7 @@ class Elements(ToolFormat):
 class QwenXml(Elements):
     """Qwen3-Coder."""
 
+    forces_json = True
     marker = "<tool_call>"
     function = re.compile(r"<function=([^>]*)>")
     function_end = "</function>"

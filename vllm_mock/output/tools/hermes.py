@@ -21,7 +21,6 @@ class Hermes(ToolFormat):
     marker = "<tool_call>"
     end = "</tool_call>"
     null_content = True
-    forces_json = False
 
     def write(self, calls: Sequence[tuple[str, Any]]) -> str:
         return "\n".join(

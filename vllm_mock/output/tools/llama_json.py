@@ -21,7 +21,6 @@ class LlamaJson(ToolFormat):
 
     marker = "<|python_tag|>"
     shows_end = True
-    forces_json = False
 
     def write(self, calls: Sequence[tuple[str, Any]]) -> str:
         return "; ".join(dumps({"name": name, "parameters": arguments}) for name, arguments in calls)

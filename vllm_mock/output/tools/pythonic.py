@@ -13,6 +13,7 @@ class Pythonic(ToolFormat):
 
     marker = "["
     joined_start = True
+    forces_json = True
     shows_end = True
 
     def write(self, calls: Sequence[tuple[str, Any]]) -> str:
