@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .result import OutputDelta, ToolCallDelta
+from .text import held_back
 from .tools import Call, ToolFormat
 
 
@@ -22,12 +23,11 @@ class ToolStream:
     def advance(self, start: int, end: int) -> OutputDelta | None:
         """What the characters start..end-1 add; None for nothing."""
         if end <= self._plain:
-            self._shown = end
-            return OutputDelta(content=self._text[start:end]) if start < end or self._format.shows_end else None
-        view = self._format.visible(self._text[:end], self._functions)
-        content = view.content[self._shown :] or None
-        self._shown = max(self._shown, len(view.content))
-        calls = [part for index, call in enumerate(view.calls) for part in self._call(index, call)]
+            return self._content(start, end)
+        content = self._text[self._shown : self._plain] or None
+        self._shown = self._plain
+        found = self._format.visible(self._text[self._plain : end], self._functions)
+        calls = [part for index, call in enumerate(found) for part in self._call(index, call)]
         if not self._parallel:
             dropped = bool(calls)
             calls = [call for call in calls if call.index == 0]
@@ -36,6 +36,15 @@ class ToolStream:
         if content is None and not calls:
             return None
         return OutputDelta(content=content, tool_calls=calls, null_content=self._format.null_content and bool(calls))
+
+    def _content(self, start: int, end: int) -> OutputDelta | None:
+        """What characters before the markup show."""
+        marker = self._format.marker
+        tail = self._text[max(0, end - len(marker)) : end]
+        certain = end - held_back(tail, marker) if self._format.held else end
+        text = self._text[self._shown : certain]
+        self._shown = max(self._shown, certain)
+        return OutputDelta(content=text) if text or (start == end and self._format.shows_end) else None
 
     def _call(self, index: int, call: Call) -> list[ToolCallDelta]:
         if index > len(self._arguments):

@@ -21,20 +21,13 @@ class Found(NamedTuple):
     calls: list[Call]
 
 
-class View(NamedTuple):
-    """What an unfinished text shows so far; both parts only grow while the text goes on."""
-
-    content: str
-    calls: list[Call]
-
-
 class ToolFormat(ABC):
     """A markup in which models call tools.
 
     `null_content`: a stream's chunks show the content as null beside calls. `joined_start`: the chunk with a call's
     name has the beginning of the arguments, too. `marks_end`: a token without a text adds an empty text to them.
     `shows_end`: such a token behind content shows an empty one. `forces_json`: demanded calls are JSON, not markup.
-    `marker`: how markup begins.
+    `marker`: how markup begins; text that could become one is `held` back.
     """
 
     marker: str
@@ -43,6 +36,7 @@ class ToolFormat(ABC):
     marks_end = False
     shows_end = False
     forces_json = False
+    held = True
 
     @abstractmethod
     def write(self, calls: Sequence[tuple[str, Any]]) -> str:
@@ -53,12 +47,12 @@ class ToolFormat(ABC):
         """Read a finished text. Never fails: what is no markup is content."""
 
     @abstractmethod
-    def visible(self, text: str, functions: Sequence[Any]) -> View:
-        """Read a text that may go on."""
+    def visible(self, markup: str, functions: Sequence[Any]) -> list[Call]:
+        """The calls of a text that may go on, from the first markup in it, as far as they are written."""
 
     def plain_length(self, text: str) -> int:
-        """How many characters at the beginning are content, whatever comes after them."""
-        first = text.find(self.marker[0])
+        """How many characters there are before the markup."""
+        first = text.find(self.marker)
         return len(text) if first < 0 else first
 
     def new_id(self) -> str:

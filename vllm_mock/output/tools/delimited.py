@@ -8,7 +8,7 @@ from typing import Any
 
 from vllm_mock.output.text import held_back
 
-from .base import Call, Found, ToolFormat, View
+from .base import Call, Found, ToolFormat
 from .partial_json import dumps, value_end
 
 _ID_CHARACTERS = string.ascii_letters + string.digits
@@ -56,11 +56,8 @@ class Delimited(ToolFormat):
         content = before.rstrip() if self.tidies_content else before
         return Found(content or None, calls)
 
-    def visible(self, text: str, functions: Sequence[Any]) -> View:
-        before, marker, _ = text.partition(self.marker)
-        if not marker:
-            return View(text[: len(text) - held_back(text, self.marker)], [])
-        return View(before, self._calls(text[len(before) :]))
+    def visible(self, markup: str, functions: Sequence[Any]) -> list[Call]:
+        return self._calls(markup)
 
     def _calls(self, text: str) -> list[Call]:
         calls = []

@@ -7,7 +7,7 @@ from typing import Any
 
 from vllm_mock.output.text import held_back
 
-from .base import Call, Found, ToolFormat, View
+from .base import Call, Found, ToolFormat
 from .partial_json import dumps
 from .schema_types import parameter_types
 
@@ -47,11 +47,12 @@ class Elements(ToolFormat):
             return Found(text, [])
         return Found(text[:first].strip() or None, list(self._calls(text, functions, finished=True)))
 
-    def visible(self, text: str, functions: Sequence[Any]) -> View:
+    def visible(self, markup: str, functions: Sequence[Any]) -> list[Call]:
+        return list(self._calls(markup, functions, finished=False))
+
+    def plain_length(self, text: str) -> int:
         first = self._first(text)
-        if first < 0:
-            return View(text[: len(text) - held_back(text, self.marker)], [])
-        return View(text[:first], list(self._calls(text, functions, finished=False)))
+        return len(text) if first < 0 else first
 
     def _first(self, text: str) -> int:
         """Where the markup begins: some models forget what stands around a call."""

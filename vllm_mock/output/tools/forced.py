@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from .base import Call, Found, ToolFormat, View
+from .base import Call, Found, ToolFormat
 from .partial_json import dumps, value_end
 
 _NAME = re.compile(r'"name"\s*:\s*"([^"]*)"')
@@ -27,18 +27,18 @@ class ForcedList(ToolFormat):
         except (ValueError, TypeError, KeyError, RecursionError):
             return Found("", [])
 
-    def visible(self, text: str, functions: Sequence[Any]) -> View:
+    def visible(self, markup: str, functions: Sequence[Any]) -> list[Call]:
         calls = []
-        start = text.find("{")
+        start = markup.find("{")
         while start >= 0:
-            end = value_end(text, start)
-            block = text[start:end]
+            end = value_end(markup, start)
+            block = markup[start:end]
             name, parameters = _NAME.search(block), _PARAMETERS.search(block)
             if name is None or parameters is None:
                 break
             calls.append(Call(name[1], block[parameters.end() : value_end(block, parameters.end())]))
-            start = text.find("{", end)
-        return View("", calls)
+            start = markup.find("{", end)
+        return calls
 
     def plain_length(self, text: str) -> int:
         return 0
@@ -59,8 +59,8 @@ class ForcedArguments(ToolFormat):
     def whole(self, text: str, functions: Sequence[Any]) -> Found:
         return Found("", [Call(self._name, text)] if text else [])
 
-    def visible(self, text: str, functions: Sequence[Any]) -> View:
-        return View("", [Call(self._name, text)] if text else [])
+    def visible(self, markup: str, functions: Sequence[Any]) -> list[Call]:
+        return [Call(self._name, markup)] if markup else []
 
     def plain_length(self, text: str) -> int:
         return 0

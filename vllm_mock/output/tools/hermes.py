@@ -7,7 +7,7 @@ from typing import Any
 
 from vllm_mock.output.text import held_back
 
-from .base import Call, Found, ToolFormat, View
+from .base import Call, Found, ToolFormat
 from .partial_json import dumps
 
 _BLOCK = re.compile(r"<tool_call>(.*?)</tool_call>|<tool_call>(.*)", re.DOTALL)
@@ -37,21 +37,18 @@ class Hermes(ToolFormat):
             return Found(text, [])
         return Found(before if before.strip() else None, calls)
 
-    def visible(self, text: str, functions: Sequence[Any]) -> View:
-        first = text.find(self.marker)
-        if first < 0:
-            return View(text[: len(text) - held_back(text, self.marker)], [])
+    def visible(self, markup: str, functions: Sequence[Any]) -> list[Call]:
         calls: list[Call] = []
-        position = first
+        position = markup.find(self.marker)
         while position >= 0:
             start = position + len(self.marker)
-            end = text.find(self.end, start)
-            call = self._unfinished(text[start:]) if end < 0 else _visible(text[start:end], closed=True)
+            end = markup.find(self.end, start)
+            call = self._unfinished(markup[start:]) if end < 0 else _visible(markup[start:end], closed=True)
             if call is None:
                 break
             calls.append(call)
-            position = text.find(self.marker, end) if end >= 0 else -1
-        return View(text[:first], calls)
+            position = markup.find(self.marker, end) if end >= 0 else -1
+        return calls
 
     def _unfinished(self, block: str) -> Call | None:
         return _visible(block[: len(block) - held_back(block, self.end)], closed=False)

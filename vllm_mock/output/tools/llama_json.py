@@ -4,9 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from vllm_mock.output.text import held_back
-
-from .base import Call, Found, ToolFormat, View
+from .base import Call, Found, ToolFormat
 from .partial_json import dumps, objects, value_end
 
 _NAME = re.compile(r'"name"\s*:\s*"([^"]+)"')
@@ -21,6 +19,7 @@ class LlamaJson(ToolFormat):
 
     marker = "<|python_tag|>"
     shows_end = True
+    held = False
 
     def write(self, calls: Sequence[tuple[str, Any]]) -> str:
         return "; ".join(dumps({"name": name, "parameters": arguments}) for name, arguments in calls)
@@ -34,22 +33,20 @@ class LlamaJson(ToolFormat):
             calls.append(Call(value["name"], dumps(arguments)))
         return Found(None, calls) if calls else Found(text, [])
 
-    def visible(self, text: str, functions: Sequence[Any]) -> View:
-        if not text.startswith(("{", self.marker)):
-            return View("" if text == text[: held_back(text, self.marker)] else text, [])
+    def visible(self, markup: str, functions: Sequence[Any]) -> list[Call]:
         calls = []
-        start = text.find("{")
+        start = markup.find("{")
         while start >= 0:
-            end = value_end(text, start)
-            call = _visible(text[start:end])
+            end = value_end(markup, start)
+            call = _visible(markup[start:end])
             if call is None:
                 break
             calls.append(call)
-            start = text.find("{", end)
-        return View("", calls)
+            start = markup.find("{", end)
+        return calls
 
     def plain_length(self, text: str) -> int:
-        return 0 if text.startswith(("{", "<")) else len(text)
+        return 0 if text.startswith(("{", self.marker)) else len(text)
 
 
 def _visible(block: str) -> Call | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 _DECODER = json.JSONDecoder()
 _NEXT = re.compile(r'["{}\[\]]')
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_IN_STRING = re.compile(r'["\\]')
 
 
 def value_end(text: str, start: int) -> int:
@@ -18,14 +18,22 @@ def value_end(text: str, start: int) -> int:
             return len(text)
         start = found.end()
         if found[0] == '"':
-            string = _STRING.match(text, found.start())
-            if string is None:
-                return len(text)
-            start = string.end()
+            start = _string_end(text, start)
         else:
             depth += 1 if found[0] in "{[" else -1
             if depth <= 0:
                 return start
+
+
+def _string_end(text: str, start: int) -> int:
+    """Where a string ends whose characters begin at `start`."""
+    while True:
+        found = _IN_STRING.search(text, start)
+        if found is None:
+            return len(text)
+        if found[0] == '"':
+            return found.end()
+        start = found.end() + 1
 
 
 def objects(text: str) -> list[dict[str, Any]]:

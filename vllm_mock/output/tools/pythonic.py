@@ -4,7 +4,7 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
-from .base import Call, Found, ToolFormat, View
+from .base import Call, Found, ToolFormat
 from .partial_json import dumps
 
 
@@ -15,6 +15,7 @@ class Pythonic(ToolFormat):
     joined_start = True
     forces_json = True
     shows_end = True
+    held = False
 
     def write(self, calls: Sequence[tuple[str, Any]]) -> str:
         return f"[{', '.join(map(_written, calls))}]"
@@ -23,15 +24,13 @@ class Pythonic(ToolFormat):
         calls = _read(text)
         return Found(None, calls) if calls else Found(text, [])
 
-    def visible(self, text: str, functions: Sequence[Any]) -> View:
-        if not text.startswith(self.marker):
-            return View(text, [])
-        finished = _read(text)
+    def visible(self, markup: str, functions: Sequence[Any]) -> list[Call]:
+        finished = _read(markup)
         if finished is not None:
-            return View("", finished)
+            return finished
         # All calls but the one that is being written.
-        end = text.rfind("), ")
-        return View("", (_read(text[: end + 1] + "]") if end > 0 else None) or [])
+        end = markup.rfind("), ")
+        return (_read(markup[: end + 1] + "]") if end > 0 else None) or []
 
     def plain_length(self, text: str) -> int:
         return 0 if text.startswith(self.marker) else len(text)
