@@ -118,6 +118,20 @@ def test_a_call_that_is_cut_off_is_text(client: openai.OpenAI) -> None:
     assert choice.message.content.startswith("<tool_call>")
 
 
+def test_tools_are_hidden_from_the_template(servers: ServerPool) -> None:
+    messages = [{"role": "user", "content": "weather"}]
+    bare = {"messages": messages, "max_tokens": 1}
+    requests = (bare, {**bare, "tools": [WEATHER], "tool_choice": "none"}, {**bare, "tools": [WEATHER]})
+    lengths = [
+        servers.get(*flags).post("/v1/chat/completions", request).json()["usage"]["prompt_tokens"]
+        for flags in (FLAGS, (*FLAGS, "--exclude-tools-when-tool-choice-none"))
+        for request in requests
+    ]
+    plain, shown = lengths[0], lengths[1]
+    assert plain < shown
+    assert lengths == [plain, shown, shown, plain, plain, shown]
+
+
 def test_tools_without_arguments(client: openai.OpenAI) -> None:
     bare: Any = {"type": "function", "function": {"name": "ping"}}
     answer = client.chat.completions.create(

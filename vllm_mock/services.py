@@ -125,6 +125,7 @@ def request_limits(settings: Settings, tokenizer: Tokenizer) -> Limits:
         trust_request_mm_kwargs=settings.trust_request_mm_kwargs,
         enable_auto_tool_choice=settings.enable_auto_tool_choice,
         tool_call_parser=settings.tool_call_parser if settings.enable_auto_tool_choice else None,
+        exclude_tools_when_tool_choice_none=settings.exclude_tools_when_tool_choice_none,
         reasoning_parser=settings.reasoning_parser,
         chat_template_content_format=settings.chat_template_content_format,
         default_chat_template_kwargs=settings.default_chat_template_kwargs,

@@ -81,7 +81,7 @@ def _loops_over_content(source: str) -> bool:
 def template_arguments(request: "ChatRequest", limits: Limits) -> dict[str, Any]:
     """The arguments of the template besides the messages."""
     arguments: dict[str, Any] = {
-        "tools": _tools(request),
+        "tools": _tools(request, limits),
         "documents": getattr(request, "documents", None),
     }
     effort = getattr(request, "reasoning_effort", None)
@@ -96,10 +96,11 @@ def template_arguments(request: "ChatRequest", limits: Limits) -> dict[str, Any]
     return arguments
 
 
-def _tools(request: "ChatRequest") -> list[dict[str, Any]] | None:
+def _tools(request: "ChatRequest", limits: Limits) -> list[dict[str, Any]] | None:
     """The tools as vLLM shows them to a template: known keys only, `strict` and the like only when set."""
     tools = getattr(request, "tools", None)
-    if tools is None:
+    unwanted = limits.exclude_tools_when_tool_choice_none and getattr(request, "tool_choice", None) == "none"
+    if tools is None or unwanted:
         return None
     return [{"type": tool.type, "function": _function(tool.function)} for tool in tools]
 

@@ -21,7 +21,6 @@ TABLE = """\
 --enable-log-requests switch
 # Frontend
 --reasoning-effort-map json
---exclude-tools-when-tool-choice-none switch
 --tool-strict-level auto|function|parameter?
 --tool-server text?
 --max-log-len int?

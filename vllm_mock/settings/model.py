@@ -133,6 +133,9 @@ class ChatSettings:
     tool_call_parser: str | None = setting(
         None, optional(TEXT), "Format of tool calls, such as hermes; needs --enable-auto-tool-choice."
     )
+    exclude_tools_when_tool_choice_none: bool = setting(
+        False, SWITCH, "Do not show the tools to the chat template when tool_choice is none."
+    )
     tool_parser_plugin: str = setting(
         "", TEXT, "Accept any --tool-call-parser; one that vLLM does not have reads as hermes.", default_text="none"
     )
