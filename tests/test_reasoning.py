@@ -63,6 +63,18 @@ def test_without_the_reasoning(server: Server) -> None:
     assert all(delta["reasoning"] is None for delta in deltas[1:-1])
 
 
+def test_what_would_tell_the_hidden_reasoning_is_not_shown(server: Server) -> None:
+    fields = {"include_reasoning": False, "logprobs": True, "return_token_ids": True}
+    answer = ask(server, **fields)
+    assert answer["prompt_token_ids"]
+    assert answer["choices"][0]["logprobs"] is None
+    assert answer["choices"][0]["token_ids"] is None
+    reply = server.post("/v1/chat/completions", {"messages": QUESTION, "seed": 1, "stream": True, **fields})
+    choices = [choice for chunk in reply.chunks()[1:] for choice in chunk["choices"]]
+    assert {(choice["logprobs"], choice["token_ids"]) for choice in choices} == {(None, None)}
+    assert all(choice["delta"] for choice in choices[:-1])
+
+
 def test_effort_makes_the_reasoning_longer(server: Server) -> None:
     counts = [parts(ask(server, reasoning_effort=effort))[2] for effort in ("none", "minimal", "low", "high", "max")]
     assert counts[0] == 0

@@ -34,6 +34,11 @@ class OutputParsing:
     stream_interval: int = 1
     request_type: Literal["chat_completions", "responses", "other"] = "chat_completions"
 
+    @property
+    def hides_tokens(self) -> bool:
+        """Whether token ids and log probabilities are not shown, which would tell the hidden reasoning."""
+        return self.reasoning is not None and not self.include_reasoning
+
 
 def parse_output(plan: "ChoicePlan", how: OutputParsing) -> ParsedOutput:
     """Read the text of a plan. Never fails: what is no markup is content."""

@@ -93,6 +93,8 @@ def chat_choice(run: Run, chat: PreparedChat, options: AnswerOptions) -> Choice:
         text = chat.echo + (output.content or "") if chat.echo else output.content
         choice = Choice(text, output.finish_reason, plan.stop_reason)
         choice.reasoning, choice.tool_calls = output.reasoning, output.tool_calls
+    if run.parsing is not None and run.parsing.hides_tokens:
+        return choice
     if plan.logprobs is not None:
         choice.logprobs = chat_logprobs(plan.logprobs, options.top_logprobs, options.tokens_as_ids)
     if options.return_token_ids:

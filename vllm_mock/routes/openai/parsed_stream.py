@@ -2,6 +2,7 @@
 
 from vllm_mock.output import OutputDelta, ParsedOutput
 from vllm_mock.protocol.json_text import to_bytes
+from vllm_mock.protocol.sse import Token
 from vllm_mock.routes.openai.answer import flush_positions
 from vllm_mock.routes.openai.chat_stream import ChatStream
 
@@ -25,24 +26,30 @@ class ParsedChatStream(ChatStream):
 
     def _parsed(self, choice: int, output: ParsedOutput, first: int, last: int) -> str:
         delta = output.deltas[last]
-        if delta is None:
-            if not (self._options.return_token_ids or self._options.logprobs):
-                return ""
-            delta = OutputDelta()
-        token = self._token(choice, first, last)
+        shows_tokens = self._options.return_token_ids or self._options.logprobs
+        if delta is None and (not shows_tokens or self._hides_tokens(choice)):
+            return ""
+        token = self._shown_token(choice, first, last)
         usage = self._running_usage(output, last)
-        return self._chunks.parsed(choice, delta, token.logprobs, token.token_ids, usage)
+        return self._chunks.parsed(choice, delta or OutputDelta(), token.logprobs, token.token_ids, usage)
 
     def _parsed_finish(self, choice: int, output: ParsedOutput, last: int) -> str:
         first = self._options.first_of_last_flush(last)
         delta = output.deltas[last] or OutputDelta()
-        token = self._token(choice, first, last)
+        token = self._shown_token(choice, first, last)
         usage = self._running_usage(output, last)
         stop_reason = self._runs[choice].plan.stop_reason
         transfer = self._options.kv_transfer_params(self._runs[choice])
         return self._chunks.parsed_finish(
             choice, delta, output.finish_reason, stop_reason, token.logprobs, token.token_ids, usage, transfer
         )
+
+    def _shown_token(self, choice: int, first: int, last: int) -> Token:
+        return Token("") if self._hides_tokens(choice) else self._token(choice, first, last)
+
+    def _hides_tokens(self, choice: int) -> bool:
+        parsing = self._runs[choice].parsing
+        return parsing is not None and parsing.hides_tokens
 
     def _running_usage(self, output: ParsedOutput, last: int) -> str:
         thought = None if output.reasoning_counts is None else output.reasoning_counts[last]
