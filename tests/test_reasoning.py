@@ -97,6 +97,20 @@ def test_a_budget_bounds_the_reasoning(server: Server, budget: int) -> None:
     assert content
 
 
+def test_bad_words_are_in_neither_part(server: Server) -> None:
+    usual = " ".join(parts(ask(server))[:2])
+    word = max((word for word in usual.split() if word.isalpha()), key=len)
+    reasoning, content, count = parts(ask(server, bad_words=[word]))
+    assert word not in reasoning + content
+    assert content
+    assert count > 0
+
+
+def test_echo_has_a_content_even_if_the_answer_has_none(server: Server) -> None:
+    message = ask(server, echo=True, max_tokens=1)["choices"][0]["message"]
+    assert (message["content"], message["reasoning"]) == ("", "")
+
+
 def test_the_length_ends_it_inside_the_reasoning(server: Server) -> None:
     answer = ask(server, max_tokens=2, reasoning_effort="max")
     assert answer["choices"][0]["finish_reason"] == "length"

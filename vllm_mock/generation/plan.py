@@ -89,7 +89,7 @@ class Generator:
 
     def _choice(self, spec: SamplingSpec, key: int) -> ChoicePlan:
         draws = Draws(key)
-        if spec.structure is None and is_constrained(spec):
+        if spec.structure is None and is_constrained(spec) and not self._frames_constrained(spec):
             choice = self._constrained(spec, draws)
         elif self._echo:
             choice = self._echoed(spec, draws)
@@ -108,6 +108,10 @@ class Generator:
             choice.logprobs = source.of_output(choice.token_ids, spec.logprobs, key, spec.greedy)
         return choice
 
+    def _frames_constrained(self, spec: SamplingSpec) -> bool:
+        """Whether a restricted vocabulary still has what stands around reasoning and calls."""
+        return spec.framing is not None and spec.allowed_token_ids is None and not self._echo
+
     def _framed(self, spec: SamplingSpec, framing: Framing, draws: Draws) -> ChoicePlan:
         """Answer with reasoning first, where it is wanted, and then with a text or with calls of tools."""
         length = natural_length(draws, self._mean, self._std_dev, spec.min_tokens)
@@ -123,6 +127,8 @@ class Generator:
             choice = self._calling(rest, calls, draws)
         elif rest.structure is not None:
             choice = self._structured(rest, rest.structure, draws)
+        elif is_constrained(rest):
+            choice = self._constrained(rest, draws)
         else:
             choice = self._composed(rest, draws, max(length - count, SHORTEST_ANSWER, rest.min_tokens + 1))
         choice.token_ids = thought.ids + choice.token_ids
@@ -138,7 +144,10 @@ class Generator:
         before, after = (self._tokenizer.encode(tag, False) for tag in (reasoning.start, reasoning.end))
         room = spec.max_tokens - reserved - len(before) - len(after)
         count = min(reasoning.length(whole), room) if reserved else reasoning.length(whole)
-        ids = before + self._thoughts(draws, max(count, 0)) + after
+        thoughts = self._thoughts(draws, max(count, 0))
+        if thoughts and is_constrained(spec):
+            thoughts = Constraints(self._tokenizer, spec).tokens(thoughts, count, draws)
+        ids = before + thoughts + after
         return Passage(ids, self._detokenizer.deltas(ids, spec.skip_special_tokens))
 
     def _thoughts(self, draws: Draws, count: int) -> list[int]:

@@ -23,8 +23,8 @@ class SamplingSpec:
     alternatives (-1: all), None for no log probabilities; those of the prompt come from
     Generator.prompt_logprobs(). `last_user_text` is what the echo mode repeats. `model` is the name that the text
     mentions, "" for the first served one. `framing` and `structure` have no effect in the echo mode, which repeats
-    what is to be parsed; restrictions of the vocabulary exclude framing, and structure excludes them. All others are
-    vLLM's parameters.
+    what is to be parsed; `allowed_token_ids` excludes framing, and structure excludes restrictions of the vocabulary.
+    All others are vLLM's parameters.
     """
 
     max_tokens: int

@@ -90,7 +90,7 @@ def chat_choice(run: Run, chat: PreparedChat, options: AnswerOptions) -> Choice:
     if output is None:
         choice = Choice(chat.echo + plan.text, plan.finish_reason, plan.stop_reason)
     else:
-        text = chat.echo + (output.content or "") if chat.echo else output.content
+        text = chat.echo + (output.content or "") if chat.body.echo else output.content
         choice = Choice(text, output.finish_reason, plan.stop_reason)
         choice.reasoning, choice.tool_calls = output.reasoning, output.tool_calls
     if run.parsing is not None and run.parsing.hides_tokens:
