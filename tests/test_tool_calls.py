@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import openai
+import pydantic
 import pytest
 from server import INSTANT, ServerPool
 
@@ -138,3 +139,34 @@ def test_tools_without_arguments(client: openai.OpenAI) -> None:
         model=MODEL, messages=[{"role": "user", "content": "ping"}], tools=[bare], tool_choice="required"
     )
     assert called(answer.choices[0]) == [("ping", {})]
+
+
+class Booking(pydantic.BaseModel):
+    """Book a table."""
+
+    guests: int
+    name: Literal["Ada", "Grace"]
+    dishes: list[str]
+
+
+def test_arguments_as_a_pydantic_model(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.parse(
+        model=MODEL,
+        messages=[{"role": "user", "content": "Book a table"}],
+        tools=[openai.pydantic_function_tool(Booking)],
+        tool_choice="required",
+    )
+    (call,) = answer.choices[0].message.tool_calls or ()
+    assert isinstance(call.function.parsed_arguments, Booking)
+    assert call.function.parsed_arguments.name in ("Ada", "Grace")
+
+
+def test_a_structured_answer_takes_the_place_of_a_call(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.parse(
+        model=MODEL,
+        messages=[{"role": "user", "content": "Book a table"}],
+        tools=[openai.pydantic_function_tool(Booking)],
+        response_format=Booking,
+    )
+    assert answer.choices[0].message.tool_calls is None
+    assert isinstance(answer.choices[0].message.parsed, Booking)
