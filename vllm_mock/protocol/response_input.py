@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vllm_mock.protocol.chat import ChatCompletionRequest
+from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.limits import Limits
 from vllm_mock.protocol.parsing import validate
+from vllm_mock.protocol.responses import FunctionTool
 
 if TYPE_CHECKING:
     from vllm_mock.protocol.responses import ResponsesRequest
@@ -31,10 +34,16 @@ class ResponsesChatRequest(ChatCompletionRequest):
         return "max_output_tokens", self.max_completion_tokens
 
 
-def chat_request(request: "ResponsesRequest", history: Sequence[Message]) -> ResponsesChatRequest:
-    """The chat request of the same meaning; `history` are the messages of a previous response. Raises ApiError."""
+def chat_request(request: "ResponsesRequest", history: Sequence[Message], limits: Limits) -> ResponsesChatRequest:
+    """The chat request of the same meaning; `history` are the messages of a previous response. Raises ApiError.
+
+    Unlike chat completions, tools need no parser here: without one the model is just not asked to call them.
+    """
     given = {name: getattr(request, name) for name in _SAME if name in request.model_fields_set}
-    functions = [tool for tool in request.tools if not isinstance(tool, dict)]
+    functions = [tool for tool in request.tools if isinstance(tool, FunctionTool)]
+    if given.get("stop") == "":
+        # A single empty stop string is refused by chat completions alone.
+        del given["stop"]
     data: dict[str, Any] = {
         **given,
         "model": request.model,
@@ -43,13 +52,15 @@ def chat_request(request: "ResponsesRequest", history: Sequence[Message]) -> Res
     }
     if functions:
         data["tools"] = [_chat_tool(tool) for tool in functions]
-        data["tool_choice"] = _chat_choice(request.tool_choice)
+        data["tool_choice"] = _chat_choice(request.tool_choice) if limits.tool_call_parser else "none"
+    if request.truncation == "auto":
+        data["truncate_prompt_tokens"] = max(limits.max_model_len - (request.max_output_tokens or 1), 1)
     if request.text is not None and request.text.format is not None:
         data["response_format"] = _response_format(request.text.format)
     if request.reasoning is not None and request.reasoning.effort is not None:
         data["reasoning_effort"] = request.reasoning.effort
     if request.wants_logprobs:
-        data |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+        data |= {"logprobs": True, "top_logprobs": request.top_logprobs or 0}
     return validate(data, ResponsesChatRequest)
 
 
@@ -75,7 +86,7 @@ def _response_format(form: Any) -> dict[str, Any]:
 def input_messages(request: "ResponsesRequest", history: Sequence[Message]) -> list[Message]:
     """Instructions first, then what was said before, then the new input."""
     messages: list[Message] = []
-    if request.instructions is not None:
+    if request.instructions:
         messages.append({"role": "system", "content": request.instructions})
     messages += history
     if isinstance(request.input, str):
@@ -110,6 +121,8 @@ def _add_item(messages: list[Message], item: dict[str, Any]) -> None:
     elif kind == "reasoning":
         parts = item.get("content") or item.get("summary") or []
         messages.append({"role": "assistant", "reasoning": _joined(parts)})
+    else:
+        raise ApiError.bad_request(f"Unsupported input item type: {kind}", "input")
 
 
 def _assistant(messages: list[Message]) -> Message:

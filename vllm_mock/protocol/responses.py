@@ -30,6 +30,12 @@ ITEM_TYPES = frozenset(
         *("apply_patch_call", "apply_patch_call_output"),
     )
 )
+_NEEDED_TEXTS = {
+    "function_call": ("call_id", "name", "arguments"),
+    "function_call_output": ("call_id", "output"),
+}
+_TEXT_PARTS = frozenset(("input_text", "output_text"))
+_CONTENT_PARTS = _TEXT_PARTS | {"input_image", "input_file", "input_audio", "refusal"}
 HOSTED_TOOLS = frozenset(
     (
         *("file_search", "computer", "computer_use_preview", "web_search", "web_search_2025_08_26", "mcp"),
@@ -46,12 +52,29 @@ def _item(value: Any) -> Any:
     if "role" in value:
         if "content" not in value:
             raise PydanticCustomError("missing", "Field required")
+        _check_content(value["content"])
         if value["role"] not in ("user", "assistant", "system", "developer"):
             expected = "'user', 'assistant', 'system' or 'developer'"
             raise PydanticCustomError("literal_error", f"Input should be {expected}", {"expected": expected})
+    elif value.get("type") in _NEEDED_TEXTS:
+        for name in _NEEDED_TEXTS[value["type"]]:
+            if name not in value:
+                raise PydanticCustomError("missing", "Field required")
     elif value.get("type") not in ITEM_TYPES - {"message"}:
         raise PydanticCustomError("literal_error", "Input should be 'message'", {"expected": "'message'"})
     return value
+
+
+def _check_content(content: Any) -> None:
+    if isinstance(content, str):
+        return
+    if not isinstance(content, list):
+        raise PydanticCustomError("string_type", "Input should be a valid string")
+    for part in content:
+        if not isinstance(part, dict) or part.get("type") not in _CONTENT_PARTS:
+            raise PydanticCustomError("literal_error", "Input should be 'input_text'", {"expected": "'input_text'"})
+        if part["type"] in _TEXT_PARTS and not isinstance(part.get("text"), str):
+            raise PydanticCustomError("string_type", "Input should be a valid string")
 
 
 InputItem = Annotated[Any, BeforeValidator(_item)]
@@ -102,6 +125,41 @@ class FunctionTool(BaseModel):
     defer_loading: bool | None = None
     description: str | None = None
     output_schema: dict[str, Any] | None = None
+
+
+class WebSearchTool(BaseModel):
+    """OpenAI's search."""
+
+    type: Literal["web_search", "web_search_2025_08_26"]
+    external_web_access: bool | None = None
+    filters: dict[str, Any] | None = None
+    search_context_size: Literal["low", "medium", "high"] | None = None
+    user_location: dict[str, Any] | None = None
+
+
+class CodeInterpreterContainer(BaseModel):
+    """Where OpenAI runs code."""
+
+    type: Literal["auto"]
+    file_ids: list[str] | None = None
+    memory_limit: Literal["1g", "4g", "16g", "64g"] | None = None
+    network_policy: dict[str, Any] | None = None
+
+
+class CodeInterpreter(BaseModel):
+    """OpenAI's code interpreter."""
+
+    container: str | CodeInterpreterContainer
+    type: Literal["code_interpreter"]
+    allowed_callers: list[str] | None = None
+
+
+class PromptCacheOptionsParam(BaseModel):
+    """What OpenAI is told about caching a prompt."""
+
+    mode: str = "implicit"
+    ttl: str = "30m"
+    comparison_response_id: str | None = None
 
 
 def _hosted(value: Any) -> Any:
@@ -167,8 +225,8 @@ class ResponsesRequest(BaseModel):
     temperature: float | None = None
     text: ResponseTextConfig | None = None
     tool_choice: Literal["none", "auto", "required"] | ToolChoiceAllowed | ToolChoiceFunction = "auto"
-    tools: list[FunctionTool | HostedTool] = Field(default_factory=list)
-    top_logprobs: int = 0
+    tools: list[FunctionTool | WebSearchTool | CodeInterpreter | HostedTool] = Field(default_factory=list)
+    top_logprobs: int | None = 0
     top_p: float | None = None
     top_k: int | None = None
     min_p: float | None = None
@@ -180,7 +238,7 @@ class ResponsesRequest(BaseModel):
     presence_penalty: Annotated[float, Field(ge=-2.0, le=2.0)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2.0, le=2.0)] | None = None
     prompt_cache_key: str | None = None
-    prompt_cache_options: dict[str, Any] | None = None
+    prompt_cache_options: PromptCacheOptionsParam | None = None
     prompt_cache_retention: Literal["in_memory", "24h"] | None = None
     safety_identifier: str | None = None
     watermarking: bool | None = None
@@ -213,13 +271,39 @@ class ResponsesRequest(BaseModel):
         if data.get("prompt") is not None:
             raise ApiError.bad_request("prompt template is not supported", "prompt")
         precheck.check_cache_salt(data)
-        choice = data.get("tool_choice", "auto" if data.get("tools") else "none")
-        if choice == "required" and not data.get("tools"):
+        if isinstance(data.get("input"), dict):
+            # vLLM goes through it as through a list.
+            data["input"] = list(data["input"])
+        tools = data.get("tools")
+        if isinstance(tools, int | float):
+            raise ApiError.bad_request(f"object of type '{type(tools).__name__}' has no len()")
+        choice = data.get("tool_choice") or "auto"
+        if choice == "required" and not tools:
             text = "Tool choice 'required' must be specified with 'tools' parameter."
             raise ApiError.bad_request(text, "tool_choice")
-        data["tool_choice"] = choice
+        if isinstance(choice, dict) and not _is_offered(choice, tools or ()):
+            text = f"Tool choice '{choice.get('type')}' not found in 'tools' parameter."
+            raise ApiError.bad_request(text, "tool_choice")
+        data["tool_choice"] = "none" if choice == "auto" and not tools else choice
 
     @property
     def wants_logprobs(self) -> bool:
         """Whether the text comes with log probabilities."""
         return LOGPROBS in (self.include or ())
+
+
+def _is_offered(choice: dict[str, Any], tools: Any) -> bool:
+    """Whether a tool of that type, and of that name where there is one, is among the tools."""
+    if choice.get("type") == "allowed_tools":
+        return True
+    return any(
+        isinstance(tool, dict) and tool.get("type") == choice.get("type") and tool.get("name") == choice.get("name")
+        for tool in tools
+    )
+
+
+class RetrieveQuery(BaseModel):
+    """The parameters of GET /v1/responses/{response_id}."""
+
+    starting_after: int | None = None
+    stream: bool | None = False

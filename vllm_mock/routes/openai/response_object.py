@@ -31,7 +31,7 @@ def response_object(
         "object": "response",
         "output": [],
         "parallel_tool_calls": request.parallel_tool_calls is not False,
-        "temperature": 1.0 if request.temperature is None else request.temperature,
+        "temperature": _temperature(request.temperature),
         "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
         "tools": [tool if isinstance(tool, dict) else tool.model_dump() for tool in request.tools],
         "top_p": 1.0 if request.top_p is None else request.top_p,
@@ -40,7 +40,7 @@ def response_object(
         "max_tool_calls": request.max_tool_calls,
         "previous_response_id": request.previous_response_id,
         "prompt": None,
-        "prompt_cache_options": request.prompt_cache_options,
+        "prompt_cache_options": cache.model_dump() if (cache := request.prompt_cache_options) else None,
         "prompt_cache_key": request.prompt_cache_key,
         "prompt_cache_retention": request.prompt_cache_retention,
         "reasoning": None if request.reasoning is None else request.reasoning.model_dump(),
@@ -48,7 +48,7 @@ def response_object(
         "service_tier": request.service_tier,
         "status": "in_progress",
         "text": None if request.text is None else request.text.model_dump(),
-        "top_logprobs": request.top_logprobs if request.wants_logprobs else None,
+        "top_logprobs": request.top_logprobs or 0 if request.wants_logprobs else None,
         "truncation": request.truncation,
         "usage": None,
         "user": request.user,
@@ -59,6 +59,13 @@ def response_object(
         "input_messages": None,
         "output_messages": None,
     }
+
+
+def _temperature(asked: float | None) -> float:
+    """vLLM's sampler takes no temperature between 0 and 0.01."""
+    if asked is None:
+        return 1.0
+    return 0.01 if 0.0 < asked < 0.01 else asked
 
 
 def finished(response: dict[str, Any], run: "Run", output: list[Item], kv_transfer_params: Any) -> dict[str, Any]:

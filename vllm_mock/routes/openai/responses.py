@@ -67,6 +67,10 @@ class _Views:
         environ = request.environ
         body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), ResponsesRequest)
         model = resolve_model(self._services, body.model)
+        if body.truncation is None:
+            raise _unanswerable("truncation", "Input should be 'auto' or 'disabled'", "literal_error")
+        if body.background is None:
+            raise _unanswerable("background", "Input should be a valid boolean", "bool_type")
         if not self._stores:
             if body.background:
                 raise refusal(400, _NO_STORE, "background")
@@ -77,19 +81,23 @@ class _Views:
         if body.stream:
             return stream_reply(self._streamed(created, headers.connection(environ)))
         collect(self._services, [created.run], headers.connection(environ))
-        response = self._finish(created, output_items(created.run, body.top_logprobs))
+        response = self._finish(created, output_items(created.run, body.top_logprobs or 0))
         return json_reply(compact(response))
 
     def retrieve(self, response_id: str) -> Response:
+        from vllm_mock.protocol.control import parse_query
+        from vllm_mock.protocol.responses import RetrieveQuery
+
+        query = parse_query(request.args, RetrieveQuery)
         if not self._stores:
             raise not_found(response_id)
         response = self._store.find(response_id)["response"]
-        if request.args.get("stream", "").lower() not in ("true", "1"):
+        if not query.stream:
             return json_reply(compact(response))
         log = self._logs.find(response_id)
         if log is None:
             raise refusal(400, "Only responses that were streamed in the background can be streamed again.", "stream")
-        return stream_reply(log.read(request.args.get("starting_after", -1, int)))
+        return stream_reply(log.read(-1 if query.starting_after is None else query.starting_after))
 
     def cancel(self, response_id: str) -> Response:
         if not self._stores:
@@ -109,7 +117,7 @@ class _Views:
 
         environ = request.environ
         history = self._history(body.previous_response_id)
-        chat_body = chat_request(body, history)
+        chat_body = chat_request(body, history, self._services.limits)
         try:
             chat = prepare_chat_body(self._services, environ, chat_body)
         except StreamedRefusal as refused:
@@ -118,12 +126,12 @@ class _Views:
         if chat.parsing is not None:
             chat.parsing.request_type = "responses"
         scheduling = headers.scheduling(environ, "resp", chat_body)
-        scheduling.response_id = body.request_id or new_id("resp")
+        scheduling.response_id = new_id("resp") if body.request_id is None else body.request_id
         (run,) = start(self._services, [chat.prompt], [chat.spec], scheduling, chat.parsing)
         response = response_object(body, scheduling.response_id, int(time.time()), model, chat.spec.max_tokens)
         # The next response has instructions of its own.
         said: list[Any] = list(chat_body.messages)
-        return Created(body, response, run, said[body.instructions is not None :])
+        return Created(body, response, run, said[bool(body.instructions) :])
 
     def _history(self, previous_id: str | None) -> list[dict[str, Any]]:
         if previous_id is None:
@@ -138,7 +146,7 @@ class _Views:
     def _streamed(self, created: Created, connection: Any) -> PacedBody:
         body = created.body
         events = ResponseStream(
-            created.run, created.response, body.top_logprobs, lambda items: self._finish(created, items)
+            created.run, created.response, body.top_logprobs or 0, lambda items: self._finish(created, items)
         )
         rest = stream(self._services, [created.run], events.render, events.end, connection)
         return PacedBody(_with_opening(events.opening(), rest))
@@ -158,19 +166,42 @@ class _Views:
             except ApiError:
                 self._store.change(response["id"], lambda held: held | {"status": "failed"})
             else:
-                self._finish(created, output_items(created.run, body.top_logprobs))
+                self._finish(created, output_items(created.run, body.top_logprobs or 0))
 
         run_in_background(work)
         return json_reply(compact(queued))
 
     def _finish(self, created: Created, items: list[dict[str, Any]]) -> dict[str, Any]:
         response = finished(created.response, created.run, items, created.handed_over)
+        if created.body.enable_response_messages:
+            response |= _messages(created.run)
         if created.body.background:
             # A client may have cancelled it meanwhile.
             return self._store.change(response["id"], lambda held: held if held["status"] == "cancelled" else response)
         if created.body.store:
             self._store.put(response, created.messages)
         return response
+
+
+def _unanswerable(field: str, message: str, kind: str) -> ApiError:
+    """vLLM takes such a request, and fails to put its null into the response."""
+    return ApiError.bad_request(
+        f"1 validation error for ResponsesResponse\n{field}\n  {message} "
+        f"[type={kind}, input_value=None, input_type=NoneType]\n"
+        f"    For further information visit https://errors.pydantic.dev/2.14/v/{kind}"
+    )
+
+
+def _messages(run: Run) -> dict[str, Any]:
+    """The prompt and the answer as the model has them."""
+
+    def raw(text: str | None, ids: Any) -> list[dict[str, Any]]:
+        return [{"message": text or "", "tokens": list(ids), "type": "raw_message_tokens"}]
+
+    return {
+        "input_messages": raw(run.prompt.text, run.prompt.token_ids),
+        "output_messages": raw(run.plan.text, run.plan.token_ids),
+    }
 
 
 def _with_opening(opening: bytes, rest: PacedBody) -> Iterator[Step]:
