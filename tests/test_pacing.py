@@ -16,8 +16,11 @@ class Handle:
 
     def __init__(self, *timings: TokenTiming) -> None:
         self.timings = list(timings)
-        self.waiting = False
-        self.aborted = False
+        self.waiting = self.held = self.aborted = self.disturbed = False
+        self.sent = 0
+
+    def abort(self) -> None:
+        self.aborted = self.disturbed = True
 
     def next_timing(self) -> TokenTiming | None:
         self.waiting = False
@@ -79,7 +82,7 @@ def test_a_long_wait_looks_for_an_abort(clock: Clock) -> None:
     handle = Handle(TokenTiming(200.0, 1, 0.0))
     steps = paced(handle, render, lambda lag: None)
     assert next(steps) == pytest.approx(clock.now + MAX_SLEEP_SECONDS)
-    handle.aborted = True
+    handle.abort()
     assert list(steps) == []
 
 
