@@ -15,6 +15,8 @@ class Lifecycle:
         self.warm = False
         self.draining = False
         self._loaded_at = time.monotonic() + startup_duration
+        # What the engine does not know of, and hence cannot abort, looks here while it waits.
+        self.aborting = False
         # An entry per request: append and pop are atomic, and cheaper than a lock around a counter.
         self._flights: list[None] = []
 
@@ -56,6 +58,7 @@ class Lifecycle:
         self.draining = True
         if timeout > 0:
             self._wait_idle(timeout)
+        self.aborting = True
         abort_all()
         self._wait_idle(1.0)
 

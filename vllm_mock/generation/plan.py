@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _MAX_REDRAWS = 4
 # From the usual number of tokens to a length of structured text.
 _CHARS_PER_TOKEN = 4
+# How many tokens of the corpus are looked at for a word, at first and at most.
+_TOKENS_PER_WORD = 2
+_LONGEST_WORD = 64
 
 
 class _Material(NamedTuple):
@@ -65,6 +68,20 @@ class Generator:
             return [self._choice(spec, key)]
         said: set[tuple[int, ...]] = set()
         return [self._another_choice(spec, mix64(key + index), said) for index in range(spec.n)]
+
+    def spoken(self, key: int, words: int) -> ChoicePlan:
+        """Return what is heard in a recording: `words` words of the corpus, the same for the same key."""
+        corpus = self._prepared().corpus
+        start = corpus.sentence_start(Draws(mix64(key)), 0)
+        count = words * _TOKENS_PER_WORD
+        while True:
+            heard = "".join(corpus.passage(start, count).deltas).split()
+            # The last one may be cut.
+            if len(heard) > words or count > words * _LONGEST_WORD:
+                break
+            count *= 2
+        ids = self._tokenizer.encode(" ".join(heard[:words]), add_special_tokens=False)
+        return self._from_ids(SamplingSpec(len(ids) + 1), ids, ends=True)
 
     def prompt_logprobs(self, prompt_token_ids: Sequence[int], top: int) -> list[TokenLogprobs | None]:
         """Return one entry per prompt token, None for the first; `top`: number of alternatives (-1: all)."""

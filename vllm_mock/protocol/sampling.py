@@ -7,7 +7,7 @@ the engine takes the request (`engine_checks.check_engine_input`). Which of two 
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vllm_mock.protocol import structured
 from vllm_mock.protocol.errors import ApiError
@@ -64,6 +64,14 @@ def check_values(request: "Request", max_tokens: int, limits: Limits) -> None:
     _check_strings(request)
     if request.n is not None and request.n > 1 and request.temperature == 0:
         raise ApiError.bad_request(f"n must be 1 when using greedy sampling, got {request.n}.")
+
+
+def check_few_values(request: Any, max_tokens: int) -> None:
+    """The parameters that a transcription has. Raises ApiError."""
+    _check_penalties(request)
+    _check_temperature(request.temperature)
+    _check_probabilities(request)
+    _check_lengths(0, max_tokens)
 
 
 def _check_bias_keys(logit_bias: dict[str, float]) -> None:

@@ -107,6 +107,12 @@ class OutputSettings:
     max_completion_prompts: int = from_environment(
         1024, integer(1), "Most prompts in one completions request.", "VLLM_MAX_COMPLETION_PROMPTS"
     )
+    max_audio_clip_filesize_mb: int = from_environment(
+        25, integer(1, unit="MiB"), "Largest recording that is transcribed.", "VLLM_MAX_AUDIO_CLIP_FILESIZE_MB"
+    )
+    max_audio_decode_duration_s: int = from_environment(
+        600, integer(1, unit="seconds"), "Longest recording that is transcribed.", "VLLM_MAX_AUDIO_DECODE_DURATION_S"
+    )
 
 
 class ChatSettings:

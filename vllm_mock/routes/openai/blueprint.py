@@ -18,6 +18,8 @@ from vllm_mock.routes.openai import (
     pooling,
     responses,
     score,
+    speech,
+    transcriptions,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ RESOURCES = (
     score,
     classify,
     pooling,
+    speech,
+    transcriptions,
 )
 
 

@@ -59,6 +59,11 @@ def pooling_scheduling(environ: dict[str, Any], prefix: str, request: Any) -> Sc
     )
 
 
+def speech_scheduling(environ: dict[str, Any], prefix: str) -> Scheduling:
+    """The same for a form."""
+    return Scheduling(_response_id(environ, prefix, None), environ[STARTED], _priority(environ, 0), None)
+
+
 def _response_id(environ: dict[str, Any], prefix: str, requested: str | None) -> str:
     """`prefix-ID`: the X-Request-Id header wins over the body's request_id, else 16 random hex digits."""
     chosen = environ.get("HTTP_X_REQUEST_ID", requested)
