@@ -2,16 +2,28 @@
 
 import io
 import time
+from functools import lru_cache
 
 from vllm_mock.media import picture
 from vllm_mock.media.libraries import pyav
 
 CONTENT_TYPE = "video/mp4"
+MIN_SIDE, MAX_SIDE = 16, 4096  # pixels
+# 20 seconds of 1920x1080, which take about 4 seconds to encode.
+MAX_PIXELS = 1920 * 1080 * 480
 _PIXELS = "yuv420p"
 _WHITE = 235
 _BAR = 1 / 20  # of the height
 
 
+def is_possible(width: int, height: int, frames: int) -> bool:
+    """Whether a film of that size can be made, and in a few seconds."""
+    sides = (width, height)
+    fits = all(MIN_SIDE <= side <= MAX_SIDE and side % 2 == 0 for side in sides)
+    return fits and width * height * frames <= MAX_PIXELS
+
+
+@lru_cache(maxsize=16)
 def film(prompt: str, width: int, height: int, frames: int, fps: int) -> bytes:
     """An mp4 file with H.264 of exactly this size (in pixels, even numbers) and length. Raises MissingLibrary."""
     av = pyav()

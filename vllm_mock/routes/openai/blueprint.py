@@ -11,7 +11,9 @@ from vllm_mock.routes.openai import (
     completions,
     decisions,
     embeddings,
+    file_links,
     generative_scoring,
+    images,
     invocations,
     messages,
     models,
@@ -20,6 +22,7 @@ from vllm_mock.routes.openai import (
     score,
     speech,
     transcriptions,
+    videos,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ RESOURCES = (
     score,
     classify,
     pooling,
+    images,
+    videos,
+    file_links,
     speech,
     transcriptions,
 )
