@@ -10,7 +10,7 @@ from vllm_mock.protocol.usage import Usage
 
 @dataclass(slots=True)
 class Choice:
-    """One finished choice. `logprobs`, `prompt_logprobs` and the id lists are JSON text.
+    """One finished choice. `logprobs`, `prompt_logprobs`, `audio` and the id lists are JSON text.
 
     A chat's text may be None; it alone has `reasoning` and `tool_calls`. `further` are members beyond vLLM's, as JSON
     text with its leading comma.
@@ -26,6 +26,7 @@ class Choice:
     reasoning: str | None = None
     tool_calls: Sequence[ToolCall] = ()
     further: str = ""
+    audio: str = "null"
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ def _chat_choice(index: int, role: str, choice: Choice) -> str:
     calls = f'"tool_calls":[{",".join(map(_tool_call, choice.tool_calls))}],' if choice.tool_calls else ""
     return (
         f'{{"index":{index},"message":{{"role":{quote(role)},"content":{quote_or_null(choice.text)},"refusal":null,'
-        f'"annotations":null,"audio":null,"function_call":null,{calls}"reasoning":{quote_or_null(choice.reasoning)}}},'
+        f'"annotations":null,"audio":{choice.audio},"function_call":null,{calls}"reasoning":{quote_or_null(choice.reasoning)}}},'
         f'"logprobs":{choice.logprobs},"finish_reason":"{choice.finish_reason}",'
         f'"stop_reason":{compact(choice.stop_reason)},"token_ids":{choice.token_ids},'
         f'"routed_experts":null,"weight_versions":null{choice.further}}}'

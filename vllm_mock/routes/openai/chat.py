@@ -8,15 +8,16 @@ from flask import Blueprint, Response, request
 from vllm_mock.protocol.json_text import compact, quote
 from vllm_mock.protocol.logprobs import chat_logprobs, prompt_logprobs
 from vllm_mock.protocol.response import Choice, Envelope, chat_completion
-from vllm_mock.protocol.sse import StreamOptions, json_ids
-from vllm_mock.routes.openai import headers
+from vllm_mock.protocol.sse import ChatChunks, StreamOptions, json_ids
+from vllm_mock.routes.openai import headers, picture_chat, spoken_chat
 from vllm_mock.routes.openai.answer import AnswerOptions, answer_options, final_usage, stream_options
 from vllm_mock.routes.openai.chat_stream import ChatStream
 from vllm_mock.routes.openai.parsed_stream import ParsedChatStream
-from vllm_mock.routes.openai.prepare import PreparedChat, prepare_chat
+from vllm_mock.routes.openai.prepare import PreparedChat, parse_chat, prepare_chat_body
 from vllm_mock.routes.openai.refusal import StreamedRefusal
 from vllm_mock.routes.openai.request_metrics import whole_answer_metrics
 from vllm_mock.routes.openai.runs import Run, collect, start, stream
+from vllm_mock.routes.openai.spoken_chat import Renderer, Speaker, SpokenStream
 from vllm_mock.routes.openai.tensorrt import tell_context
 from vllm_mock.routes.replies import json_reply, stream_reply
 
@@ -29,37 +30,55 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 
     def chat_completions() -> Response:
         environ = request.environ
+        body = parse_chat(environ)
+        if picture_chat.is_wanted(services, body):
+            return picture_chat.answer(services, environ, body)
+        speaker = spoken_chat.speaker(body)
         try:
-            chat = prepare_chat(services, environ)
+            chat = prepare_chat_body(services, environ, body)
         except StreamedRefusal as refusal:
             return stream_reply(refusal.events(spaced=False))
-        body = chat.body
         scheduling = headers.scheduling(environ, "chatcmpl", body)
         runs = start(services, [chat.prompt], [chat.spec], scheduling, chat.parsing)
         options = answer_options(services, body)
         if body.stream:
-            return _streamed(services, chat, runs, scheduling.response_id, options)
-        return _whole(services, chat, runs, scheduling.response_id, options)
+            return _streamed(services, chat, runs, scheduling.response_id, options, speaker)
+        return _whole(services, chat, runs, scheduling.response_id, options, speaker)
 
     blueprint.add_url_rule("/v1/chat/completions", "chat", chat_completions, methods=["POST"])
 
 
 def _streamed(
-    services: "Services", chat: PreparedChat, runs: list[Run], response_id: str, options: AnswerOptions
+    services: "Services",
+    chat: PreparedChat,
+    runs: list[Run],
+    response_id: str,
+    options: AnswerOptions,
+    speaker: Speaker | None,
 ) -> Response:
     include_usage, continuous = stream_options(services, chat.body.stream_options)
     shape = StreamOptions(response_id, int(time.time()), chat.model, services.fingerprint, include_usage, continuous)
     kind = ChatStream if runs[0].output is None else ParsedChatStream
-    renderer = kind(runs, options, shape, chat.role, chat.echo)
+    renderer: Renderer = kind(runs, options, shape, chat.role, chat.echo)
+    if speaker is not None:
+        renderer = SpokenStream(renderer, runs, speaker, ChatChunks(shape).head)
     return stream_reply(stream(services, runs, renderer.render, renderer.end, headers.connection(request.environ)))
 
 
 def _whole(
-    services: "Services", chat: PreparedChat, runs: list[Run], response_id: str, options: AnswerOptions
+    services: "Services",
+    chat: PreparedChat,
+    runs: list[Run],
+    response_id: str,
+    options: AnswerOptions,
+    speaker: Speaker | None,
 ) -> Response:
     created = int(time.time())
     collect(services, runs, headers.connection(request.environ))
     choices = [chat_choice(run, chat, options) for run in runs]
+    if speaker is not None:
+        for choice in choices:
+            choice.audio = speaker.message(choice.text) if choice.text else "null"
     prompt = chat.prompt
     envelope = Envelope(response_id, created, chat.model, services.fingerprint, final_usage(runs, options, chat=True))
     wanted = chat.body.prompt_logprobs

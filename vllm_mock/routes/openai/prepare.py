@@ -48,17 +48,19 @@ class PreparedCompletion:
     specs: list[SamplingSpec]
 
 
-def prepare_chat(services: "Services", environ: dict[str, Any]) -> PreparedChat:
-    """Validate, render and tokenize; raises ApiError, or StreamedRefusal, as vLLM would."""
+def parse_chat(environ: dict[str, Any]) -> "ChatCompletionRequest":
+    """The validated body; raises ApiError as vLLM would."""
     from vllm_mock.protocol.chat import ChatCompletionRequest
     from vllm_mock.protocol.parsing import parse_request
 
-    body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), ChatCompletionRequest)
-    return prepare_chat_body(services, environ, body)
+    return parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), ChatCompletionRequest)
 
 
 def prepare_chat_body(services: "Services", environ: dict[str, Any], body: "ChatCompletionRequest") -> PreparedChat:
-    """The same for fields that are already validated: other APIs, too, ask as chat completions."""
+    """Render and tokenize; raises ApiError, or StreamedRefusal, as vLLM would.
+
+    Other APIs, too, ask as chat completions.
+    """
     from vllm_mock.protocol.stages import check_chat
 
     model = resolve_model(services, body.model)
