@@ -73,6 +73,23 @@ def test_vllms_dialect(prefill, decode, path):
     assert answer["usage"]["completion_tokens"] == 6
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/messages", {"messages": MESSAGES, "max_tokens": 1}),
+        ("/v1/responses", {"input": "How are you?", "max_output_tokens": 1}),
+    ],
+)
+def test_the_other_routes_of_generation_take_part(prefill, decode, path, body):
+    body = {"model": "tiny", **body}
+    reply = prefill.post(path, {**body, "kv_transfer_params": SKELETON})
+    assert reply.status == 200, reply.body
+    params = reply.json()["kv_transfer_params"]
+    assert (params["do_remote_prefill"], params["remote_port"]) == (True, 5601)
+    answer = decode.post(path, {**body, "kv_transfer_params": params}).json()
+    assert answer.get("kv_transfer_params") is None
+
+
 def test_an_answer_that_nobody_goes_on_with_has_no_parameters(prefill):
     assert prefilled(prefill, "/v1/completions")["kv_transfer_params"] is None
     assert prefilled(prefill, "/v1/completions", kv_transfer_params={})["kv_transfer_params"] is None

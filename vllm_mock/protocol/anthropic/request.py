@@ -220,6 +220,9 @@ class AnthropicMessagesRequest(BaseModel):
 
     @model_validator(mode="after")
     def _thinks_less_than_it_says(self) -> "AnthropicMessagesRequest":
+        if self.kv_transfer_params and self.kv_transfer_params.get("do_remote_decode"):
+            # The prefill for another server has max_tokens 1, whatever the client asked for.
+            return self
         if isinstance(self.thinking, ThinkingEnabled) and self.thinking.budget_tokens >= self.max_tokens:
             raise ValueError("thinking.budget_tokens must be less than max_tokens")
         return self

@@ -75,12 +75,20 @@ def usage(counts: Usage) -> str:
     return f'{{"input_tokens":{fresh},"output_tokens":{counts.completion_tokens}{told}}}'
 
 
-def message(response_id: str, model: str, content: list[dict[str, Any]], ending: Ending, counts: Usage) -> bytes:
-    """A whole answer."""
+def message(
+    response_id: str,
+    model: str,
+    content: list[dict[str, Any]],
+    ending: Ending,
+    counts: Usage,
+    kv_transfer_params: str = "null",
+) -> bytes:
+    """A whole answer; `kv_transfer_params` is JSON text, left out if null."""
     sequence = "" if ending.sequence is None else f',"stop_sequence":{quote(ending.sequence)}'
+    transfer = "" if kv_transfer_params == "null" else f',"kv_transfer_params":{kv_transfer_params}'
     return to_bytes(
         f'{{"id":{quote(response_id)},"type":"message","role":"assistant","content":{compact(content)},'
-        f'"model":{quote(model)},"stop_reason":"{ending.reason}"{sequence},"usage":{usage(counts)}}}'
+        f'"model":{quote(model)},"stop_reason":"{ending.reason}"{sequence},"usage":{usage(counts)}{transfer}}}'
     )
 
 

@@ -62,7 +62,9 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         collect(services, runs, connection)
         content = _content(runs[0])
         usage = final_usage(runs, options, chat=True)
-        return json_reply(anthropic.message(scheduling.response_id, chat.model, content, _ending(runs[0]), usage))
+        transfer = options.kv_transfer_params(runs[0])
+        body = anthropic.message(scheduling.response_id, chat.model, content, _ending(runs[0]), usage, transfer)
+        return json_reply(body)
 
     def count_tokens(body: Any) -> Response:
         from vllm_mock.protocol import stages

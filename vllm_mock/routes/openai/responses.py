@@ -39,7 +39,6 @@ class Created:
     response: dict[str, Any]
     run: Run
     messages: list[dict[str, Any]]
-    handed_over: Any = None
 
 
 def register(blueprint: Blueprint, services: "Services") -> None:
@@ -172,7 +171,9 @@ class _Views:
         return json_reply(compact(queued))
 
     def _finish(self, created: Created, items: list[dict[str, Any]]) -> dict[str, Any]:
-        response = finished(created.response, created.run, items, created.handed_over)
+        handle = created.run.handle
+        transfer = self._services.kv_transfer.params(handle) if handle.request.hands_over_kv else None
+        response = finished(created.response, created.run, items, transfer)
         if created.body.enable_response_messages:
             response |= _messages(created.run)
         if created.body.background:
