@@ -441,3 +441,24 @@ def test_profiles_and_tokenizer_info_are_there_when_asked_for(servers: ServerPoo
     described = get(server, "/server_info?config_format=json").json()
     assert described["vllm_config"]["max_model_len"] == 256
     assert set(described) == {"vllm_config", "vllm_env", "system_env"}
+
+
+def test_stopping_choices_of_which_one_has_ended(servers: ServerPool) -> None:
+    lengths = ("--output-tokens-mean", "40", "--output-tokens-std-dev", "30")
+    server = servers.get(*SLOW, *LIVE, *lengths, "--inter-token-latency", "20")
+    # The sequences end at different times: the model decides when.
+    fields = {"model": "tiny", "prompt": "hello", "max_tokens": 200, "n": 6, "temperature": 1.0}
+    answers: list[requests.Response] = []
+    thread = threading.Thread(target=lambda: answers.append(post(server, "/v1/completions", **fields)))
+    thread.start()
+    stream = Stream(server, 200, n=6, ignore_eos=False)
+    eventually(lambda: 2 <= metric(server, "vllm:num_requests_running") <= 9)
+    post(server, "/abort_requests")
+    reasons = [choice["finish_reason"] for chunk in stream.chunks() for choice in chunk["choices"]]
+    thread.join(WAIT_SECONDS)
+    assert answers[0].status_code == 200
+    whole = [choice["finish_reason"] for choice in answers[0].json()["choices"]]
+    for ended in (whole, [reason for reason in reasons if reason]):
+        assert len(ended) == 6
+        assert set(ended) <= {"abort", "stop"}
+    assert "stop" in whole or "stop" in reasons

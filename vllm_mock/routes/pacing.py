@@ -81,6 +81,7 @@ def paced(handle: RequestHandle, render: Render, record_lag: RecordLag, idle: fl
             sent += fresh
             taken += fresh
             due = timing.due + taken * interval
+    handle.sent = sent
 
 
 def _due_by(late: float, interval: float, left: int) -> int:
@@ -175,6 +176,7 @@ def paced_together(
         live = [cursor for cursor in started if cursor.advance()]
         for cursor in started:
             if cursor.timing is None:
+                cursor.handle.sent = cursor.sent
                 cursors.remove(cursor)
         if not live:
             continue
@@ -188,8 +190,9 @@ def paced_together(
                 cursor.handle.sent = cursor.sent
                 yield from _while_held(cursor.handle, idle)
                 cursor.go_on()
-            if earliest.handle.aborted:
-                return
+                # One that ended before the others were stopped still has its last tokens to send.
+                if cursor.handle.aborted:
+                    cursors.remove(cursor)
             continue
         now = time.monotonic()
         if wave := _take_due(live, now):
@@ -215,7 +218,7 @@ def _take_due(cursors: list[_Cursor], now: float) -> list[tuple[float, int, int]
 
 
 def wait_for_all(handles: Sequence[RequestHandle], record_lag: RecordLag) -> bool:
-    """Block until every token of every sequence is due; False when one was aborted."""
+    """Block until every token of every sequence is due, or the operator ended it; False when one was aborted."""
     for handle in handles:
         # Blocks while the request waits in the queue.
         handle.next_timing()
@@ -225,7 +228,8 @@ def wait_for_all(handles: Sequence[RequestHandle], record_lag: RecordLag) -> boo
             rest = POLL_SECONDS if handle.held else handle.last_token_due - now
             time.sleep(min(rest, MAX_SLEEP_SECONDS))
             now = time.monotonic()
-        if handle.aborted:
+        if not handle.aborted:
+            record_lag(now - handle.last_token_due)
+        elif handle.cut is None:
             return False
-        record_lag(now - handle.last_token_due)
     return True
