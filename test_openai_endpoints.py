@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import inspect
+import json
 import os
 import sys
 import time
@@ -251,6 +252,23 @@ def chat_logprobs(target: Target) -> None:
         expect(entry.logprob <= 0, f"logprob is {entry.logprob}")
         expect(bytes(entry.bytes or []) or not entry.token, f"token {entry.token!r} has no bytes")
         expect(1 <= len(entry.top_logprobs) <= 2, f"{len(entry.top_logprobs)} top_logprobs for 2 asked")
+
+
+@check("chat: response_format gives valid JSON, structured_outputs one of the choices")
+def chat_structured(target: Target) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 30}, "size": {"enum": ["small", "large"]}},
+        "required": ["city", "size"],
+        "additionalProperties": False,
+    }
+    wanted = {"type": "json_schema", "json_schema": {"name": "town", "schema": schema}}
+    choice = target.chat(response_format=wanted, max_tokens=100, temperature=0).choices[0]
+    value = json.loads(said(choice.message))
+    equal(set(value), {"city", "size"}, "the properties")
+    expect(value["size"] in ("small", "large"), f"size is {value['size']!r}")
+    answer = target.chat(extra_body={"structured_outputs": {"choice": ["yes", "no"]}}, max_tokens=10)
+    expect(said(answer.choices[0].message) in ("yes", "no"), f"the answer is {said(answer.choices[0].message)!r}")
 
 
 @check("chat: the raw response is JSON and parses to the same object")

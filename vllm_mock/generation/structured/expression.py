@@ -161,7 +161,8 @@ class Repeat(Expression):
             needed = max(0, self.low - count - 1)
             if count >= self.low and written >= least and not self._goes_on(pen, most - written):
                 break
-            later = self.item.longest and (self.high - count - 1) * self.item.longest
+            left = self.high - count - 1
+            later = left * self.item.longest if left and self.item.longest else 0
             reserve = needed * self.item.shortest if needed else 0
             added = self.item.write(pen, least - written - later, most - written - reserve)
             written += added

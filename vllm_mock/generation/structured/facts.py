@@ -2,13 +2,12 @@
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from .formats import FORMATS
-from .regular import python_pattern, regular
+from .regular import compiled, regular
 
 if TYPE_CHECKING:
     from .schema import Node, Schema, SchemaGraph
@@ -66,7 +65,7 @@ class Facts:
     def string_length(self) -> float:
         """The shortest string, in characters without quotes."""
         if self.patterns:
-            return max(regular_or_none(pattern) for pattern in self.patterns)
+            return max(_shortest_match(pattern) for pattern in self.patterns)
         if self.formats and self.formats[0] in FORMATS:
             return max(self.min_length, len(FORMATS[self.formats[0]].shortest))
         return self.min_length
@@ -293,13 +292,11 @@ def is_of_type(value: Any, kind: str) -> bool:
 
 def matches(pattern: str, text: str) -> bool:
     """Whether a pattern matches somewhere in a text; True if nobody can tell."""
-    try:
-        return re.search(python_pattern(pattern), text) is not None
-    except (re.error, OverflowError, RecursionError):
-        return True
+    expression = compiled(pattern)
+    return expression is None or expression.search(text) is not None
 
 
-def regular_or_none(pattern: str) -> float:
+def _shortest_match(pattern: str) -> float:
     """The length of the shortest text that matches; 0 if nobody can tell."""
     try:
         return regular(pattern).shortest

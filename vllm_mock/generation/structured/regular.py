@@ -5,6 +5,7 @@ are where they should be; look-around is not looked at (the caller checks the te
 """
 
 import re
+import warnings
 from functools import lru_cache
 from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
@@ -47,7 +48,9 @@ _POSIX = {
 def regular(pattern: str) -> Expression:
     """What matches a regular expression. Raises ValueError if it cannot be read."""
     try:
-        return _chain(_parser.parse(_translated(pattern)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _chain(_parser.parse(_translated(pattern)))
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from error
 
@@ -57,9 +60,15 @@ def is_open(pattern: str) -> tuple[bool, bool]:
     return not pattern.startswith(("^", r"\A")), not (pattern.endswith(("$", r"\z", r"\Z")) and pattern[-2:] != r"\$")
 
 
-def python_pattern(pattern: str) -> str:
-    """The pattern in Python's dialect, for a check of a text."""
-    return _translated(pattern)
+@lru_cache(maxsize=256)
+def compiled(pattern: str) -> re.Pattern[str] | None:
+    """The pattern for a check of a text; None if Python cannot read it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return re.compile(_translated(pattern))
+    except (re.error, OverflowError, RecursionError):
+        return None
 
 
 def _translated(pattern: str) -> str:

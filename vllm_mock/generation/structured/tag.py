@@ -7,7 +7,7 @@ from typing import Any
 from vllm_mock.generation.draws import Draws
 
 from . import words
-from .expression import INFINITE, Chain, Choice, Expression, Literal, Repeat, Written
+from .expression import INFINITE, Chain, Choice, Expression, Literal, Pen, Repeat, Written
 from .grammar import grammar
 from .regular import regular
 
@@ -162,13 +162,15 @@ def _xml(inner: Expression, style: str) -> Expression:
     before, after = _XML[style]
 
     def write(draws: Draws, least: float, most: float) -> str:
-        from .expression import Pen
-
         pen = Pen(draws)
         inner.write(pen, 0, most)
         value = json.loads(pen.text)
-        items = value.items() if isinstance(value, dict) else ()
-        shown = [(key, each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)) for key, each in items]
+        if not isinstance(value, dict):
+            return pen.text
+        shown = [
+            (key, each if isinstance(each, str) else json.dumps(each, ensure_ascii=False))
+            for key, each in value.items()
+        ]
         return "".join(f"{before.format(key)}{each}{after}" for key, each in shown)
 
     return Written(inner.shortest, INFINITE, write)
