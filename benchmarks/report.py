@@ -84,11 +84,17 @@ def _prototype(reference: dict[str, Any]) -> dict[str, float | str]:
 
 def _summary(figures: dict[str, Any], reference: dict[str, Any]) -> list[Row]:
     baseline, prototype = _measured(figures.get("baseline", {})), _prototype(reference)
-    rows: list[Row] = [("", "measured", "target", "baseline", "prototype")]
+    rows: list[Row] = [("", "measured", "target", "baseline", "of it", "prototype")]
     for name, value in _measured(figures).items():
         target = "" if isinstance(value, str) else _target(name, value)
-        rows.append((name, _cell(value), target, _cell(baseline.get(name, "")), _cell(prototype.get(name, ""))))
+        bare = baseline.get(name, "")
+        rows.append((name, _cell(value), target, _cell(bare), _share(value, bare), _cell(prototype.get(name, ""))))
     return rows
+
+
+def _share(value: float | str, bare: float | str) -> str:
+    """How much of the baseline's figure ours is: tells even on a machine that is slow or busy."""
+    return "" if isinstance(value, str) or isinstance(bare, str) or not bare else f"{value / bare:.0%}"
 
 
 def _cell(value: float | str) -> str:
