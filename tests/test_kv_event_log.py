@@ -2,7 +2,7 @@
 
 import pytest
 from engine_support import VirtualClock, make_settings
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vllm_mock.engine import EngineRequest, FixedEngine
@@ -111,6 +111,7 @@ def test_a_reset_waits_for_no_request_and_fails_while_one_runs():
 
 
 @pytest.mark.parametrize("blocks", [5, 9])
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.lists(st.integers(0, 1), min_size=1, max_size=12), st.integers(1, 8)), max_size=40))
 def test_a_mirror_of_the_events_knows_what_every_request_finds(blocks, sizes):
     engine, clock = engine_with_events(num_gpu_blocks=blocks, max_num_seqs=3)
