@@ -11,11 +11,13 @@ could not begin (no server, a refused key, requests not installed). Works for th
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import re
 import sys
 import time
+import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -643,6 +645,72 @@ def pooling_refusals(target: Target) -> None:
     check_error(target.post("/v1/embeddings", bad), 400, "Bad Request", "body.encoding_format")
     check_error(target.post("/v1/embeddings", {"model": target.model, "input": []}), 400, "BadRequestError")
     check_error(target.post("/v1/embeddings", {"model": "absent-model", "input": "a"}), 404, "NotFoundError")
+
+
+# ---- Sound and films --------------------------------------------------------------------------------------
+
+
+def silence(seconds: float) -> bytes:
+    """A wav file in which nothing is heard."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(16_000)
+        writer.writeframes(bytes(2 * int(seconds * 16_000)))
+    return file.getvalue()
+
+
+def transcribed(target: Target, file: Any, path: str = "/v1/audio/transcriptions", **fields: Any) -> requests.Response:
+    """The answer to a form; NotOffered if the server's model hears nothing."""
+    response = target.call("POST", path, data={"model": target.model, **fields}, files={"file": file})
+    if response.status_code == 404:
+        raise NotOffered("the model makes no transcriptions")
+    return response
+
+
+@check("/v1/audio/transcriptions: the form's refusals")
+def transcription_refusals(target: Target) -> None:
+    check_error(transcribed(target, ("x.wav", b"no sound")), 400, "BadRequestError")
+    check_error(transcribed(target, (None, "text")), 422, "Unprocessable Entity")
+    sound = ("x.wav", silence(1))
+    check_error(transcribed(target, sound, response_format="x"), 400, "Bad Request", "body.response_format")
+    check_error(transcribed(target, sound, language="xx"), 400, "BadRequestError")
+    field = "stream_include_usage"
+    check_error(transcribed(target, sound, **{field: "true"}), 400, "BadRequestError", field)
+
+
+@check("/v1/audio/transcriptions: a stream with its usage")
+def transcription_stream(target: Target) -> None:
+    response = transcribed(target, ("x.wav", silence(2)), stream="true", stream_include_usage="true")
+    chunks = stream_events(response)
+    equal({chunk["object"] for chunk in chunks}, {"transcription.chunk"}, "object")
+    equal(chunks[-1]["choices"], [], "the choices of the last chunk")
+    expect(chunks[-1]["usage"]["completion_tokens"] > 0, "no tokens are counted")
+
+
+@check("/v1/audio/translations: an object for translations")
+def translation_stream(target: Target) -> None:
+    chunks = stream_events(transcribed(target, ("x.wav", silence(2)), "/v1/audio/translations", stream="true"))
+    equal({chunk["object"] for chunk in chunks}, {"translation.chunk"}, "object")
+
+
+@check("GET /v1/audio/voices: names")
+def audio_voices(target: Target) -> str:
+    response = target.get("/v1/audio/voices")
+    if response.status_code == 404:
+        raise NotOffered("not offered here (vLLM itself has no voices)")
+    return f"{len(good(response)['voices'])} voices"
+
+
+@check("/v1/video/generations: a link to a playable film")
+def video_generations(target: Target) -> None:
+    body = {"model": target.model, "prompt": "A boat", "duration": 1, "fps": 8, "size": "64x64"}
+    response = target.post("/v1/video/generations", body)
+    if response.status_code == 404:
+        raise NotOffered("not offered here (AIBrix's route)")
+    link = good(response)["data"][0]["url"]
+    equal(requests.get(link, timeout=30).content[4:8], b"ftyp", "the type of the film's first box")
 
 
 # ---- Metrics ----------------------------------------------------------------------------------------------
