@@ -534,7 +534,10 @@ async def async_error(target: Target) -> None:
 def offered(call: Callable[[], Any], what: str) -> Any:
     """An answer; NotOffered if the server has no such route."""
     try:
-        return call()
+        with warnings.catch_warnings():
+            # What OpenAI has given up may go on elsewhere.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return call()
     except openai.NotFoundError:
         raise NotOffered(f"the server makes no {what}") from None
 
@@ -644,7 +647,6 @@ def translation(target: Target) -> None:
 @check("videos: from the job to the file")
 def videos(target: Target) -> str:
     with warnings.catch_warnings():
-        # OpenAI has given up its own; vllm-omni has not.
         warnings.simplefilter("ignore", DeprecationWarning)
         client = target.client.videos
         size: Any = "64x64"
