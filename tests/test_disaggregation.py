@@ -88,6 +88,9 @@ def test_the_other_routes_of_generation_take_part(prefill, decode, path, body):
     assert (params["do_remote_prefill"], params["remote_port"]) == (True, 5601)
     answer = decode.post(path, {**body, "kv_transfer_params": params}).json()
     assert answer.get("kv_transfer_params") is None
+    usage = answer["usage"]
+    cached = usage.get("cache_read_input_tokens") or usage.get("input_tokens_details", {}).get("cached_tokens", 0)
+    assert cached == params["remote_prefill_cached_tokens"]
 
 
 def test_an_answer_that_nobody_goes_on_with_has_no_parameters(prefill):

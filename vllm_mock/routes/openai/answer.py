@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vllm_mock.engine import RequestHandle
 from vllm_mock.kv_transfer import KVTransfer
 from vllm_mock.protocol.disaggregation import disaggregation
 from vllm_mock.protocol.json_text import compact
@@ -71,15 +72,18 @@ def final_usage(runs: Sequence[Run], options: AnswerOptions, *, chat: bool) -> U
         # vLLM reports what one prompt, the last, found in the prefix cache; its first choice computes the rest.
         last_prompt = next(run for run in runs if run.prompt is runs[-1].prompt)
         handle = last_prompt.handle
-        usage.cached_tokens = handle.num_cached_tokens + handle.num_external_tokens
-        if options.cached_at_peer is not None:
-            usage.cached_tokens = options.cached_at_peer
+        usage.cached_tokens = cached_tokens(handle, options.cached_at_peer)
         usage.created_cache_tokens = handle.num_created_tokens if chat else None
     outputs = [run.output for run in runs if run.output is not None]
     counts = [output.reasoning_tokens for output in outputs if output.reasoning_tokens is not None]
     if counts:
         usage.reasoning_tokens = sum(counts)
     return usage
+
+
+def cached_tokens(handle: RequestHandle, cached_at_peer: int | None) -> int:
+    """Prompt tokens that did not have to be computed; for a decode as the peer that did the prefill tells."""
+    return handle.num_cached_tokens + handle.num_external_tokens if cached_at_peer is None else cached_at_peer
 
 
 def answer_options(services: "Services", body: Any) -> AnswerOptions:

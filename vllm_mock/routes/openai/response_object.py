@@ -68,14 +68,16 @@ def _temperature(asked: float | None) -> float:
     return 0.01 if 0.0 < asked < 0.01 else asked
 
 
-def finished(response: dict[str, Any], run: "Run", output: list[Item], kv_transfer_params: Any) -> dict[str, Any]:
-    """The same response when all tokens have come."""
+def finished(
+    response: dict[str, Any], run: "Run", output: list[Item], cached_tokens: int, kv_transfer_params: Any
+) -> dict[str, Any]:
+    """The same response when all tokens have come; `cached_tokens` of its prompt did not have to be computed."""
     incomplete = run.plan.finish_reason == "length"
     return response | {
         "incomplete_details": {"reason": "max_output_tokens"} if incomplete else None,
         "output": output,
         "status": final_status(run),
-        "usage": _usage(run),
+        "usage": _usage(run, cached_tokens),
         "kv_transfer_params": kv_transfer_params,
     }
 
@@ -86,12 +88,12 @@ def final_status(run: "Run") -> str:
     return "incomplete" if reason == "length" else "cancelled" if reason == "abort" else "completed"
 
 
-def _usage(run: "Run") -> dict[str, Any]:
+def _usage(run: "Run", cached_tokens: int) -> dict[str, Any]:
     prompt, generated = len(run.prompt.token_ids), len(run.plan.token_ids)
     return {
         "input_tokens": prompt,
         "input_tokens_details": {
-            "cached_tokens": run.handle.num_cached_tokens,
+            "cached_tokens": cached_tokens,
             "cache_write_tokens": 0,
             "input_tokens_per_turn": [],
             "cached_tokens_per_turn": [],

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, request
 
+from vllm_mock.protocol.disaggregation import disaggregation
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.json_text import compact
 from vllm_mock.routes.openai import headers
+from vllm_mock.routes.openai.answer import cached_tokens
 from vllm_mock.routes.openai.background import EventLogs, run_in_background
 from vllm_mock.routes.openai.prepare import prepare_chat_body, resolve_model
 from vllm_mock.routes.openai.refusal import StreamedRefusal
@@ -173,7 +175,8 @@ class _Views:
     def _finish(self, created: Created, items: list[dict[str, Any]]) -> dict[str, Any]:
         handle = created.run.handle
         transfer = self._services.kv_transfer.params(handle) if handle.request.hands_over_kv else None
-        response = finished(created.response, created.run, items, transfer)
+        cached = cached_tokens(handle, disaggregation(created.body).cached_at_peer)
+        response = finished(created.response, created.run, items, cached, transfer)
         if created.body.enable_response_messages:
             response |= _messages(created.run)
         if created.body.background:
