@@ -539,6 +539,25 @@ def decisions(target: Target) -> None:
     expect(response.status_code in (200, 501), f"the status is {response.status_code}")
 
 
+# ---- Scale-out ----------------------------------------------------------------------------------------------
+
+
+@check("…/render, /inference/v1/generate, …/derender: three requests are as good as one")
+def scale_out(target: Target) -> None:
+    request = {"model": target.model, "messages": QUESTION, "max_tokens": 4, "temperature": 0}
+    rendered = target.post("/v1/chat/completions/render", request)
+    if rendered.status_code == 403:
+        equal(rendered.json()["error"]["type"], "PermissionDeniedError", "the type of the error")
+        raise NotOffered("started without --enable-scale-out")
+    generated = good(target.post("/inference/v1/generate", good(rendered)))
+    body = {"model": target.model, "generate_response": generated, "chat_request": request}
+    whole = good(target.post("/v1/chat/completions/derender", body))
+    equal(whole["choices"][0]["finish_reason"], generated["choices"][0]["finish_reason"], "the finish reason")
+    one = good(target.post("/v1/chat/completions", request))
+    equal(generated["usage"]["prompt_tokens"], one["usage"]["prompt_tokens"], "prompt_tokens")
+    equal(whole["choices"][0]["message"]["content"], one["choices"][0]["message"]["content"], "the content")
+
+
 # ---- vLLM's request and response extensions ---------------------------------------------------------------
 
 

@@ -133,8 +133,9 @@ def _check_compact(body: bytes) -> None:
 
 
 def _shape(document: Any) -> str:
-    _check_usage(document.get("usage"))
-    _mark_counts(document)
+    if isinstance(document, dict):
+        _check_usage(document.get("usage"))
+        _mark_counts(document)
     return json.dumps(_normalised(document), indent=1)
 
 
@@ -253,6 +254,7 @@ def _transfer(value: Any) -> Any:
 # How each key's value is replaced by what of it must be equal.
 REPLACEMENTS = {
     "id": _identifier,
+    "request_id": _identifier,
     "created": _time,
     "content": _text,
     "text": _text,

@@ -19,7 +19,7 @@ LIMITS = Limits(model="tiny", max_model_len=2000, vocab_size=320, max_chars_per_
 
 @pytest.mark.parametrize("record", RECORDED, ids=[record["case"] for record in RECORDED])
 def test_conversion(record: dict[str, Any]) -> None:
-    chat = chat_request(AnthropicMessagesRequest.model_validate(record["request"]))
+    chat = chat_request(AnthropicMessagesRequest.model_validate(record["request"]), LIMITS)
     # The recording's template asked for contents as lists of parts.
     assert conversation(chat.messages, refuse_media("tiny"), keep_parts=True) == record["messages"]
     assert template_arguments(chat, LIMITS)["tools"] == record.get("tools")

@@ -82,6 +82,7 @@ FLAGS_OF_ONE: dict[str, tuple[str, ...]] = {
     "s2_tool_stream": (*SECOND, *ECHO, "--enable-force-include-usage"),
     "s2_kvt_stream": (*SECOND, *ECHO, "--enable-force-include-usage"),
     "s2_ti": (*SECOND, *SHORT, "--enable-tokenizer-info-endpoint"),
+    **dict.fromkeys(("s2_render", "s2_render_c"), (*SECOND, *SHORT, "--enable-scale-out")),
     "s2_force_usage": (*SECOND, *SHORT, "--enable-force-include-usage"),
 }
 

@@ -128,8 +128,17 @@ def request_limits(settings: Settings, tokenizer: Tokenizer) -> Limits:
         exclude_tools_when_tool_choice_none=settings.exclude_tools_when_tool_choice_none,
         reasoning_parser=settings.reasoning_parser,
         chat_template_content_format=settings.chat_template_content_format,
+        disabled_thinking_effort=disabled_thinking_effort(settings, tokenizer),
         default_chat_template_kwargs=settings.default_chat_template_kwargs,
     )
+
+
+def disabled_thinking_effort(settings: Settings, tokenizer: Tokenizer) -> str:
+    """The effort that stands for disabled thinking: a template that cannot switch it off is asked for little."""
+    chosen = settings.anthropic_disabled_thinking_effort
+    if chosen != "auto":
+        return chosen
+    return "none" if any("enable_thinking" in source for source in tokenizer.chat_templates.values()) else "low"
 
 
 def system_fingerprint(settings: Settings) -> str | None:

@@ -97,10 +97,14 @@ def template_arguments(request: "ChatRequest", limits: Limits) -> dict[str, Any]
 
 
 def _tools(request: "ChatRequest", limits: Limits) -> list[dict[str, Any]] | None:
+    unwanted = limits.exclude_tools_when_tool_choice_none and getattr(request, "tool_choice", None) == "none"
+    return None if unwanted else shown_tools(request)
+
+
+def shown_tools(request: "ChatRequest") -> list[dict[str, Any]] | None:
     """The tools as vLLM shows them to a template: known keys only, `strict` and the like only when set."""
     tools = getattr(request, "tools", None)
-    unwanted = limits.exclude_tools_when_tool_choice_none and getattr(request, "tool_choice", None) == "none"
-    if tools is None or unwanted:
+    if tools is None:
         return None
     return [{"type": tool.type, "function": _function(tool.function)} for tool in tools]
 

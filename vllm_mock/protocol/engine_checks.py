@@ -86,7 +86,12 @@ def _check_prompt(token_ids: Sequence[int], limits: Limits) -> None:
     if not token_ids:
         raise ApiError.bad_request("The decoder prompt cannot be empty")
     longest = limits.max_model_len
-    if len(token_ids) >= longest:
+    if len(token_ids) > longest:
+        raise ApiError.bad_request(
+            f"The decoder prompt (length {len(token_ids)}) is longer than the maximum model length of {longest}. Make "
+            "sure that `max_model_len` is no smaller than the number of text tokens."
+        )
+    if len(token_ids) == longest:
         raise ApiError.bad_request(
             f"The decoder prompt (length {len(token_ids)}) plus the number of requested output tokens (at least "
             f"1) is longer than the maximum model length of {longest}. Make sure that `max_model_len` is no "

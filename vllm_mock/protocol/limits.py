@@ -9,8 +9,8 @@ from typing import Any
 class Limits:
     """`max_model_len` in tokens (prompt and output together); `vocab_size` with the added tokens;
     `max_chars_per_token`: length of the longest token; `max_logprobs`: -1 means the whole vocabulary.
-    `model` is the name in refusals. `tool_call_parser` is None, too, where vLLM does not load the parser. The rest are
-    vLLM's flags.
+    `model` is the name in refusals. `tool_call_parser` is None, too, where vLLM does not load the parser.
+    `disabled_thinking_effort`: that of an Anthropic message with thinking disabled. The rest are vLLM's flags.
     """
 
     model: str
@@ -27,6 +27,7 @@ class Limits:
     exclude_tools_when_tool_choice_none: bool = False
     reasoning_parser: str = ""
     chat_template_content_format: str = "auto"
+    disabled_thinking_effort: str = "none"
     default_chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     @property

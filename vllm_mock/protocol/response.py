@@ -76,13 +76,20 @@ def chat_completion(envelope: Envelope, role: str, choices: list[Choice]) -> byt
 
 
 def _chat_choice(index: int, role: str, choice: Choice) -> str:
-    calls = f'"tool_calls":[{",".join(map(_tool_call, choice.tool_calls))}],' if choice.tool_calls else ""
     return (
-        f'{{"index":{index},"message":{{"role":{quote(role)},"content":{quote_or_null(choice.text)},"refusal":null,'
-        f'"annotations":null,"audio":{choice.audio},"function_call":null,{calls}"reasoning":{quote_or_null(choice.reasoning)}}},'
+        f'{{"index":{index},"message":{chat_message(role, choice)},'
         f'"logprobs":{choice.logprobs},"finish_reason":"{choice.finish_reason}",'
         f'"stop_reason":{compact(choice.stop_reason)},"token_ids":{choice.token_ids},'
         f'"routed_experts":null,"weight_versions":null{choice.further}}}'
+    )
+
+
+def chat_message(role: str, choice: Choice) -> str:
+    """JSON text of a choice's message."""
+    calls = f'"tool_calls":[{",".join(map(_tool_call, choice.tool_calls))}],' if choice.tool_calls else ""
+    return (
+        f'{{"role":{quote(role)},"content":{quote_or_null(choice.text)},"refusal":null,'
+        f'"annotations":null,"audio":{choice.audio},"function_call":null,{calls}"reasoning":{quote_or_null(choice.reasoning)}}}'
     )
 
 

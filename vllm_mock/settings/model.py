@@ -146,6 +146,11 @@ class ChatSettings:
         "", TEXT, "Accept any --tool-call-parser; one that vLLM does not have reads as hermes.", default_text="none"
     )
     reasoning_parser: str = setting("", TEXT, "Format of reasoning, such as deepseek_r1.", default_text="none")
+    anthropic_disabled_thinking_effort: str = setting(
+        "auto",
+        choice("auto", "none", "low", "medium", "high", "xhigh", "max"),
+        "Effort of a message with thinking disabled; auto is none if the template knows enable_thinking, else low.",
+    )
     reasoning_parser_plugin: str = setting(
         "", TEXT, "Accept any --reasoning-parser; one that vLLM does not have reads as qwen3.", default_text="none"
     )

@@ -62,6 +62,10 @@ class ServerSettings:
     profiler_config: dict[str, Any] | None = setting(
         None, optional(json_object()), "Serve /start_profile and /stop_profile if it names a profiler."
     )
+    enable_scale_out: bool = setting(
+        False, SWITCH, "Serve the routes that render, generate and derender as requests of their own."
+    )
+    tokens_only: bool = setting(False, SWITCH, "Serve them as well: prompts come as token ids.")
     server_dev_mode: bool = from_environment(False, SWITCH, "Serve vLLM's development routes.", "VLLM_SERVER_DEV_MODE")
     enable_responses_api_store: bool = from_environment(
         False,

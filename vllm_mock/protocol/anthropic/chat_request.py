@@ -24,11 +24,12 @@ from vllm_mock.protocol.common import (
     StreamOptions,
 )
 from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.limits import Limits
 
 AnthropicRequest = AnthropicMessagesRequest | AnthropicCountTokensRequest
 
 
-def chat_request(request: AnthropicRequest) -> ChatCompletionRequest:
+def chat_request(request: AnthropicRequest, limits: Limits) -> ChatCompletionRequest:
     """The chat request that asks for the same. Raises ApiError."""
     fields: dict[str, Any] = {
         "model": request.model,
@@ -40,7 +41,7 @@ def chat_request(request: AnthropicRequest) -> ChatCompletionRequest:
     tools = _tools_in_force(request.tools, request.messages)
     if tools is not None:
         fields["tools"] = [_tool(tool) for tool in tools]
-    fields |= _tool_choice(request, tools) | _effort(request)
+    fields |= _tool_choice(request, tools) | _effort(request, limits)
     return ChatCompletionRequest.model_construct(**fields)
 
 
@@ -68,12 +69,12 @@ def _sampling(request: AnthropicMessagesRequest) -> dict[str, Any]:
     return fields
 
 
-def _effort(request: AnthropicRequest) -> dict[str, Any]:
+def _effort(request: AnthropicRequest, limits: Limits) -> dict[str, Any]:
     """Thinking and output_config as chat's reasoning_effort and response_format."""
     fields: dict[str, Any] = {}
     config = request.output_config
     if request.thinking is not None and request.thinking.type == "disabled":
-        fields["reasoning_effort"] = "none"
+        fields["reasoning_effort"] = limits.disabled_thinking_effort
     elif config is not None and config.effort is not None:
         fields["reasoning_effort"] = config.effort
     if config is not None and config.format is not None and config.format.json_schema is not None:

@@ -19,6 +19,7 @@ from vllm_mock.routes.openai import (
     models,
     pooling,
     responses,
+    scale_out,
     score,
     speech,
     transcriptions,
@@ -47,6 +48,7 @@ RESOURCES = (
     file_links,
     speech,
     transcriptions,
+    scale_out,
 )
 
 

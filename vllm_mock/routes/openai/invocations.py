@@ -33,25 +33,38 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         adapter = environ.get(_ADAPTER_HEADER)
         # One server, one model: only an adapter is chosen by name.
         data["model"] = adapter or services.settings.served_model_name[0]
-        endpoint = _endpoint(data)
-        body = to_bytes(compact(data))
-        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
-        environ["CONTENT_TYPE"] = "application/json"
-        view: Any = current_app.view_functions[f"openai.{endpoint}"]
-        return view()
+        pooling = _pooling_endpoint(data)
+        if pooling is not None:
+            try:
+                return _answer(environ, data, pooling)
+            except ApiError as error:
+                if error.type != "Bad Request":
+                    raise
+        return _answer(environ, data, _endpoint(data))
 
     blueprint.add_url_rule("/invocations", "invocations", invocations, methods=["POST"])
 
 
+def _answer(environ: dict[str, Any], data: dict[str, Any], endpoint: str) -> Response:
+    """What another view answers to the same body."""
+    body = to_bytes(compact(data))
+    environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+    environ["CONTENT_TYPE"] = "application/json"
+    view: Any = current_app.view_functions[f"openai.{endpoint}"]
+    return view()
+
+
 def _decoded(environ: dict[str, Any]) -> dict[str, Any]:
     """The body; raises ApiError in the words of vLLM, which lets Python complain of what is no object."""
-    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].lower()
     if media_type != "application/json":
         raise plain_validation_error("Unsupported Media Type: Only 'application/json' is allowed")
     try:
         data = json.loads(headers.body(environ))
-    except (ValueError, RecursionError) as e:
+    except json.JSONDecodeError as e:
         raise ApiError(400, f"JSON decode error: {e}") from None
+    except (ValueError, RecursionError) as e:
+        raise ApiError.bad_request(str(e)) from None
     if isinstance(data, dict):
         return data
     if isinstance(data, list):
@@ -59,6 +72,13 @@ def _decoded(environ: dict[str, Any]) -> dict[str, Any]:
     if isinstance(data, str):
         raise ApiError.bad_request("'str' object does not support item assignment")
     raise ApiError.bad_request(f"argument of type '{type(data).__name__}' is not iterable")
+
+
+def _pooling_endpoint(data: dict[str, Any]) -> str | None:
+    """The view for a request of another task than text generation."""
+    if "messages" in data or "prompt" in data:
+        return None
+    return next((endpoint for names, endpoint in _POOLING if all(data.get(name) for name in names)), None)
 
 
 def _endpoint(data: dict[str, Any]) -> str:
@@ -70,10 +90,6 @@ def _endpoint(data: dict[str, Any]) -> str:
     from vllm_mock.protocol.completions import CompletionRequest
     from vllm_mock.protocol.parsing import validate
 
-    if "messages" not in data and "prompt" not in data:
-        for names, endpoint in _POOLING:
-            if all(name in data for name in names):
-                return endpoint
     models: tuple[tuple[Any, str], ...] = ((ChatCompletionRequest, "chat"), (CompletionRequest, "completions"))
     for model, endpoint in models:
         try:

@@ -51,7 +51,7 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         from vllm_mock.protocol.anthropic.chat_request import chat_request
 
         environ = request.environ
-        chat = prepare_chat_body(services, environ, chat_request(body))
+        chat = prepare_chat_body(services, environ, chat_request(body, services.limits))
         scheduling = headers.scheduling(environ, "chatcmpl", chat.body)
         runs = start(services, [chat.prompt], [chat.spec], scheduling, chat.parsing)
         options = answer_options(services, chat.body)
@@ -70,7 +70,7 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         from vllm_mock.protocol import stages
         from vllm_mock.protocol.anthropic.chat_request import chat_request
 
-        chat = chat_request(body)
+        chat = chat_request(body, services.limits)
         resolve_model(services, chat.model)
         count = len(stages.chat_prompt(chat, services.tokenizer, services.limits).token_ids)
         answer = {"input_tokens": count, "context_management": {"original_input_tokens": count}}

@@ -67,7 +67,16 @@ def prepare_chat_body(services: "Services", environ: dict[str, Any], body: "Chat
     checked = check_chat(body, services.tokenizer, services.limits)
     _check_engine_input(services, environ, body, [checked])
     spec = _spec(services, body, checked.max_tokens, model)
-    parsing = output_parsing(services, body, checked)
+    parsing = frame(services, body, checked, spec)
+    role, echo = _role_and_echo(services, body)
+    return PreparedChat(body, model, role, echo, checked, spec, parsing)
+
+
+def frame(
+    services: "Services", body: "ChatCompletionRequest", prompt: "CheckedPrompt", spec: SamplingSpec
+) -> OutputParsing | None:
+    """Let the specification ask for what the server's parsers look for; returns how they read the answer."""
+    parsing = output_parsing(services, body, prompt)
     if services.settings.mode == "echo":
         spec.last_user_text = _last_user_text(body.messages)
     elif parsing is not None:
@@ -76,8 +85,21 @@ def prepare_chat_body(services: "Services", environ: dict[str, Any], body: "Chat
         spec.framing = framing(body, parsing, defaults, _last_user_text(body.messages), structured)
     if parsing is not None and (parsing.tools or parsing.reasoning):
         spec.skip_special_tokens = False
-    role, echo = _role_and_echo(services, body)
-    return PreparedChat(body, model, role, echo, checked, spec, parsing)
+    return parsing
+
+
+def prepare_token_ids(
+    services: "Services", environ: dict[str, Any], body: "CompletionRequest", prompt: "CheckedPrompt", model: str
+) -> SamplingSpec:
+    """The specification for one prompt of token ids, whose parameters have passed their checks.
+
+    Raises ApiError, or StreamedRefusal, as vLLM's engine would.
+    """
+    _check_engine_input(services, environ, body, [prompt])
+    spec = _spec(services, body, prompt.max_tokens, model)
+    if services.settings.mode == "echo":
+        spec.last_user_text = services.tokenizer.decode(prompt.token_ids)
+    return spec
 
 
 def output_parsing(
