@@ -154,12 +154,15 @@ class _Faults:
             parts = schema.get(keyword, {})
             if not isinstance(parts, dict) or any(map(self.of, parts.values())):
                 return True
-        return any(self.of(schema.get(keyword, True)) for keyword in ("additionalProperties", "propertyNames"))
+        keywords = ("additionalProperties", "unevaluatedProperties", "propertyNames")
+        return any(self.of(schema.get(keyword, True)) for keyword in keywords)
 
     def _of_array(self, schema: dict[str, Any]) -> bool:
         first = schema.get("prefixItems", [])
         items = schema.get("items", True)
         if not isinstance(first, list) or any(map(self.of, first)) or self.of(items):
+            return True
+        if self.of(schema.get("unevaluatedItems", True)):
             return True
         count = schema.get("minItems", 0)
         return items is False and isinstance(count, int) and count > len(first)

@@ -20,8 +20,12 @@ _REGEX_READINGS = (
     (re.compile(r"\[\\b\]"), "x"),
     (re.compile(r"(\\[dDwWsS])-(?!\])"), r"\1\\-"),
 )
+_ANCHORS = re.compile(r"(?<!\\)[\^$]|\\z")
+_ANCHOR_FAULT = re.compile("lookarounds not supported yet; (Start|End) in")
+_OWN_TO_RUST = re.compile(r"\(\?|\\p")
 _GRAMMAR_READINGS = (
-    (re.compile(r"^([ \t]*)[?!]+(?=\w+\s*:)", re.MULTILINE), r"\1"),
+    (re.compile(r"^([ \t]*)[?!]+(?=\w+\s*:(?!:))", re.MULTILINE), r"\1"),
+    (re.compile(r"^(\s*[\w-]+)\s*\n\s*::=", re.MULTILINE), r"\1 ::="),
     (re.compile(r"~\s*(\d+)\s*\.\.\s*(\d+)"), r"{\1,\2}"),
     (re.compile(r"~\s*(\d+)"), r"{\1}"),
     (re.compile(r"\\(?:x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})"), "x"),
@@ -35,6 +39,9 @@ def regex_fault(pattern: str) -> str | None:
     if _is_plain(pattern):
         return None
     fault = guidance.regex_fault(pattern)
+    if fault is not None and _ANCHOR_FAULT.search(fault) and not _OWN_TO_RUST.search(pattern):
+        # xgrammar ignores anchors inside.
+        pattern = _ANCHORS.sub("", pattern)
     if fault is None or guidance.regex_fault(_replaced(pattern, _REGEX_READINGS)) is None:
         return None
     return fault

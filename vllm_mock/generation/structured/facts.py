@@ -148,6 +148,9 @@ class Facts:
         declared: dict[str, None] = {}
         for properties in self._all("properties"):
             declared |= dict.fromkeys(properties if isinstance(properties, dict) else ())
+        for dependents in self._all("dependentRequired"):
+            for names in dependents.values() if isinstance(dependents, dict) else ():
+                declared |= dict.fromkeys(filter(_is_str, names) if isinstance(names, list) else ())
         for patterns in self._all("patternProperties"):
             for pattern, schema in patterns.items() if isinstance(patterns, dict) else ():
                 self.patterned.setdefault(pattern, []).append(schema)

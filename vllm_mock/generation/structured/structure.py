@@ -13,6 +13,7 @@ from .grammar import grammar
 from .json_source import JsonSource
 from .regular import regular
 from .tag import structural_tag
+from .walk import Walk
 
 Kind = Literal["json", "regex", "choice", "grammar", "structural_tag"]
 
@@ -47,7 +48,12 @@ def source(structure: Structure) -> Source:
     """What makes the texts of a structure. Raises ValueError for one that cannot be followed."""
     if structure.kind == "json":
         return _JsonSource(structure, json.loads(structure.value))
-    return _ExpressionSource(_expression(structure))
+    try:
+        return _ExpressionSource(_expression(structure))
+    except ValueError:
+        if structure.kind not in ("regex", "grammar"):
+            raise
+        return Walk(structure.kind, structure.value)
 
 
 class _JsonSource(JsonSource):
