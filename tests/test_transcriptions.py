@@ -94,6 +94,13 @@ def test_the_duration_is_read_from_the_file(container: str, codec: str, rate: in
     assert len(body["text"].split()) == WORDS
 
 
+def test_a_recording_without_samples_as_aibrixs_client_sends_it(server: Server) -> None:
+    body = post(server, data=silence(0)).json()
+    assert (len(body["text"].split()), body["usage"]["seconds"]) == (1, 0)
+    body = post(server, data=silence(0), response_format="verbose_json").json()
+    assert [(segment["start"], segment["end"]) for segment in body["segments"]] == [(0.0, 0.0)]
+
+
 def test_json(server: Server) -> None:
     body = post(server).json()
     assert list(body) == ["text", "usage"]
@@ -184,9 +191,9 @@ def test_openai_sdk(client: openai.OpenAI) -> None:
     assert client.audio.translations.create(model="llama2-7b", file=file).text
 
 
-def test_transcriptions_are_requests_of_the_engine(launch: Any) -> None:
-    server = launch(*TINY, *INSTANT)
-    assert post(server).status_code == 200
-    page = server.get("/metrics").body.decode()
-    assert 'handler="/v1/audio/transcriptions"' in page
-    assert server.gauge("vllm:generation_tokens_total") > WORDS
+def test_transcriptions_are_requests_of_the_engine(tiny: Server) -> None:
+    before = tiny.gauge("vllm:request_generation_tokens_sum")
+    text = post(tiny).json()["text"]
+    # A token per character, and the end.
+    assert tiny.gauge("vllm:request_generation_tokens_sum") - before == len(text) + 1
+    assert 'handler="/v1/audio/transcriptions"' in tiny.get("/metrics").body.decode()

@@ -59,6 +59,8 @@ def test_a_job_from_its_creation_to_its_end(server: Server) -> None:
     assert reply.headers["content-type"] == "video/mp4"
     assert played(reply.content) == ((128, 96), 24, 12.0, "h264")
     assert boxes(reply.content)[0] == "ftyp"
+    # AIBrix's tests look there for the pod that made it.
+    assert b"pod-under-test" in reply.content
     assert {"moov", "mdat"} <= set(boxes(reply.content))
     assert requests.get(f"{url}/content", timeout=30).content == reply.content
     assert requests.delete(url, timeout=30).json() == {"id": job["id"], "deleted": True, "object": "video.deleted"}
@@ -70,44 +72,38 @@ def test_a_job_from_its_creation_to_its_end(server: Server) -> None:
 
 
 def test_states_follow_the_clock(servers: ServerPool) -> None:
-    server = servers.get("--time-to-first-token", "0.3s", "--inter-token-latency", "20ms")
-    job = form(server, num_frames=20, size="32x32").json()
-    assert (job["status"], job["progress"], job["completed_at"]) == ("queued", 0, None)
-    states = []
+    server = servers.get("--time-to-first-token", "0.1s", "--inter-token-latency", "10ms")
+    job = form(server, num_frames=40, size="32x32").json()
+    states = [(job["status"], job["progress"])]
     deadline = time.monotonic() + 10
     while job["status"] != "completed" and time.monotonic() < deadline:
         time.sleep(0.02)
         job = server.get(f"{PATH}/{job['id']}").json()
         states.append((job["status"], job["progress"]))
-    assert list(dict(states)) == ["queued", "in_progress", "completed"]
-    progress = [share for _, share in states]
-    assert progress == sorted(progress)
+    order = ["queued", "in_progress", "completed"]
+    # A busy machine may look too late for one of them.
+    assert [order.index(state) for state, _ in states] == sorted(order.index(state) for state, _ in states)
+    assert (states[-1], len(dict(states)) > 1) == (("completed", 100), True)
+    assert [share for _, share in states] == sorted(share for _, share in states)
     # A download at once waits for the end.
-    job = form(server, num_frames=20, size="32x32").json()
     began = time.monotonic()
-    assert played(server.get(f"{PATH}/{job['id']}/content").body)[1] == 20
+    job = form(server, num_frames=40, size="32x32").json()
+    assert played(server.get(f"{PATH}/{job['id']}/content").body)[1] == 40
     assert time.monotonic() - began >= 0.5
 
 
-def test_all_workers_see_the_jobs(servers: ServerPool) -> None:
+def test_all_workers_see_the_jobs_and_list_them(servers: ServerPool) -> None:
     server = servers.get(*TINY, *INSTANT, "--data-parallel-size", "2")
-    ids = [form(server, size="32x32").json()["id"] for _ in range(4)]
-    for _ in range(6):
-        listed = [job["id"] for job in server.get(PATH).json()["data"]]
-        assert set(ids) <= set(listed)
-
-
-def test_list(launch: Any) -> None:
-    server = launch(*TINY, *INSTANT)
-    empty = server.get(PATH).json()
-    assert empty == {"first_id": None, "last_id": None, "has_more": False, "data": [], "object": "list"}
     ids = [form(server, size="32x32").json()["id"] for _ in range(3)]
-    newest_first = server.get(f"{PATH}?limit=2").json()
-    assert [job["id"] for job in newest_first["data"]] == ids[:0:-1]
-    assert (newest_first["first_id"], newest_first["last_id"], newest_first["has_more"]) == (ids[2], ids[1], True)
-    rest = server.get(f"{PATH}?after={ids[1]}").json()
-    assert ([job["id"] for job in rest["data"]], rest["has_more"]) == ([ids[0]], False)
-    assert [job["id"] for job in server.get(f"{PATH}?order=asc").json()["data"]] == ids
+    for _ in range(4):
+        newest_first = server.get(f"{PATH}?limit=2").json()
+        assert [job["id"] for job in newest_first["data"]] == ids[:0:-1]
+        assert (newest_first["first_id"], newest_first["last_id"]) == (ids[2], ids[1])
+        assert (newest_first["has_more"], newest_first["object"]) == (True, "list")
+    assert server.get(f"{PATH}?after={ids[1]}").json()["data"][0]["id"] == ids[0]
+    assert [job["id"] for job in server.get(f"{PATH}?order=asc").json()["data"]][-3:] == ids
+    nothing = {"first_id": None, "last_id": None, "has_more": False, "data": [], "object": "list"}
+    assert server.get(f"{PATH}?after=video_none").json() == nothing
     for query, param in (("limit=0", "query.limit"), ("limit=x", "query.limit"), ("order=up", "query.order")):
         reply = server.get(f"{PATH}?{query}")
         assert (reply.status, reply.json()["error"]["param"]) == (400, param)

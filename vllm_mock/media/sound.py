@@ -12,19 +12,19 @@ from vllm_mock.media.voice import SAMPLE_RATE
 
 
 class Codec(NamedTuple):
-    """FFmpeg's names of a format's container, encoder and sample format; the encoder's sample rate in Hz."""
+    """FFmpeg's names of a format's container, encoder and sample format; what makes the encoder fast."""
 
     container: str
     encoder: str
     samples: str
-    rate: int = SAMPLE_RATE
+    options: dict[str, str]
 
 
 CODECS = {
-    "mp3": Codec("mp3", "libmp3lame", "s16p"),
-    "opus": Codec("ogg", "libopus", "s16"),
-    "aac": Codec("adts", "aac", "fltp"),
-    "flac": Codec("flac", "flac", "s16"),
+    "mp3": Codec("mp3", "libmp3lame", "s16p", {"compression_level": "9"}),
+    "opus": Codec("ogg", "libopus", "s16", {"compression_level": "0"}),
+    "aac": Codec("adts", "aac", "fltp", {"aac_coder": "fast"}),
+    "flac": Codec("flac", "flac", "s16", {}),
 }
 CONTENT_TYPES = {
     "mp3": "audio/mpeg",
@@ -85,9 +85,9 @@ def _compressed(av: Any, parts: Iterator[bytes], codec: Codec) -> Iterator[bytes
     pipe = _Pipe()
     options = {"write_xing": "0"} if codec.container == "mp3" else {}
     with av.open(whole or pipe, "w", format=codec.container, options=options) as container:
-        stream = container.add_stream(codec.encoder, rate=codec.rate, layout="mono")
+        stream = container.add_stream(codec.encoder, rate=SAMPLE_RATE, layout="mono", options=codec.options)
         stream.codec_context.format = codec.samples
-        resampler = av.AudioResampler(format=codec.samples, layout="mono", rate=codec.rate)
+        resampler = av.AudioResampler(format=codec.samples, layout="mono", rate=SAMPLE_RATE)
         position = 0
         for part in parts:
             for resampled in resampler.resample(_frame(av, part, position)):

@@ -31,13 +31,15 @@ def register(blueprint: Blueprint, services: "Services") -> None:
             image = picture.draw(content["prompt"], width, height, content["number"])
             return Reply(picture.encoded(image, format), 200, f"image/{format}")
 
+    pod = services.settings.pod_name
+
     def film_file(token: str) -> Response:
         content = links.content(token) or {}
         if not _is_film(content):
             raise ApiError.not_found("There is no such video.")
         with working(services, request.environ):
             width, height = content["size"]
-            data = film.film(content["prompt"], width, height, content["frames"], content["fps"])
+            data = film.film(content["prompt"], width, height, content["frames"], content["fps"], pod)
         return Reply(data, 200, film.CONTENT_TYPE)
 
     blueprint.add_url_rule("/images/<token>.<format>", "image_file", image_file, methods=["GET"])

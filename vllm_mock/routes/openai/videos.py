@@ -68,7 +68,7 @@ class VideoRoutes:
         _check_possible(*size, frames)
         with working(self._services, environ) as work:
             inside = body.response_format == "b64_json"
-            data = film.film(body.prompt, *size, frames, body.fps) if inside else b""
+            data = film.film(body.prompt, *size, frames, body.fps, self._services.settings.pod_name) if inside else b""
             work.wait(frames)
         entry = {
             "url": None if inside else file_links.video(environ, body.prompt, size, frames, body.fps),
@@ -218,7 +218,7 @@ def _check_possible(width: int, height: int, frames: int) -> None:
 
 
 def _film(job: Job) -> bytes:
-    return film.film(job.prompt, job.size[0], job.size[1], job.frames, job.fps)
+    return film.film(job.prompt, job.size[0], job.size[1], job.frames, job.fps, job.pod)
 
 
 def _file(data: bytes, content_type: str, name: str) -> Response:
