@@ -1,11 +1,12 @@
 """Structured outputs that are refused or accepted; expected values from vLLM 0.33.0's answers."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from protocol_support import CHAT, HI, chat_refusal, send
+from protocol_support import CHAT, HI, LIMITS, chat_refusal, refusal, send
 
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.structural_tag import is_structural_tag
@@ -34,6 +35,51 @@ def test_recorded_constraints(kind: str) -> None:
         except ApiError as error:
             said = error.message
         assert said == record["refusal"], record
+
+
+BANANA = {"json": {"type": "banana"}}
+UNIQUE = {"json": {"type": "array", "uniqueItems": True}}
+NEW_TAG = {"structural_tag": json.dumps({"format": ANY})}
+
+
+@pytest.mark.parametrize(
+    ("backend", "outputs", "message"),
+    [
+        ("xgrammar", UNIQUE, "The provided JSON schema contains features not supported by xgrammar."),
+        ("xgrammar", {"grammar": "x"}, "Invalid grammar specification."),
+        ("xgrammar", {"json": {"not": {}}}, None),
+        (
+            "xgrammar",
+            {"json": "5"},
+            "Failed to transform json schema into a grammar: The schema should be a string or a Pydantic model.",
+        ),
+        ("guidance", {"json": {"not": {}}}, 'Grammar error: Unimplemented keys: ["not"]'),
+        ("guidance", {"json": "{"}, "Invalid grammar specification: EOF while parsing an object at line 1 column 1"),
+        ("guidance", BANANA, "Grammar error: Invalid type: banana"),
+        ("guidance", NEW_TAG, "Invalid grammar specification: 'triggers'"),
+        ("guidance", {"json": SCHEMA}, None),
+        (
+            "outlines",
+            {"json_object": True},
+            "Outlines structured outputs backend does not support json_object specifications",
+        ),
+        ("outlines", UNIQUE, None),
+        ("outlines", {"json": "{"}, "Invalid JSON grammar specification."),
+        (
+            "lm-format-enforcer",
+            {"grammar": "x"},
+            "LM Format Enforcer structured outputs backend does not support grammar specifications",
+        ),
+        ("lm-format-enforcer", {"regex": "a"}, None),
+    ],
+)
+def test_backends(backend: str, outputs: dict, message: str | None) -> None:
+    limits = dataclasses.replace(LIMITS, structured_outputs_backend=backend)
+    body = {"messages": HI, "max_tokens": 1, "structured_outputs": outputs}
+    if message is None:
+        assert send(CHAT, body, limits).messages == HI
+    else:
+        assert refusal(CHAT, body, limits).message == message
 
 
 def test_deep_schemas() -> None:

@@ -127,6 +127,7 @@ def request_limits(settings: Settings, tokenizer: Tokenizer) -> Limits:
         tool_call_parser=settings.tool_call_parser if settings.enable_auto_tool_choice else None,
         exclude_tools_when_tool_choice_none=settings.exclude_tools_when_tool_choice_none,
         reasoning_parser=settings.reasoning_parser,
+        structured_outputs_backend=settings.structured_outputs_config.get("backend", "auto"),
         chat_template_content_format=settings.chat_template_content_format,
         disabled_thinking_effort=disabled_thinking_effort(settings, tokenizer),
         default_chat_template_kwargs=settings.default_chat_template_kwargs,

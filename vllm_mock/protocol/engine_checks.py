@@ -46,7 +46,7 @@ def _check_parameters(request: "Request", limits: Limits) -> None:
         _check_ids("logit_bias", [int(key) for key in request.logit_bias], limits)
     _check_ids("stop_token_ids", request.stop_token_ids, limits)
     _check_allowed_ids(request.allowed_token_ids, limits)
-    check_structured_outputs(structured.constraint(request))
+    check_structured_outputs(structured.constraint(request), limits.structured_outputs_backend)
     if request.thinking_token_budget not in (None, -1) and not limits.reasoning_parser:
         raise ApiError.bad_request(
             "thinking_token_budget is set but reasoning_config is not configured. Please set "

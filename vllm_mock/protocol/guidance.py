@@ -25,9 +25,10 @@ def grammar_fault(grammar: str) -> str | None:
 
 
 def schema_fault(schema: Any) -> str | None:
-    """The same for a JSON schema."""
+    """The same for a JSON schema, or the text of one."""
     options = {"whitespace_flexible": True}
-    return _fault(lambda: _llguidance().LLMatcher.grammar_from_json_schema(_serialised(schema), defaults=options))
+    text = schema if isinstance(schema, str) else json.dumps(_within_64_bits(schema))
+    return _fault(lambda: _llguidance().LLMatcher.grammar_from_json_schema(text, defaults=options))
 
 
 def _llguidance() -> Any:
@@ -42,10 +43,6 @@ def _fault(make: Callable[[], str]) -> str | None:
     except (ValueError, KeyError, TypeError) as error:
         return f"Invalid grammar specification: {error}".rstrip()
     return f"Grammar error: {fault}".rstrip() if fault else None
-
-
-def _serialised(schema: Any) -> str:
-    return json.dumps(_within_64_bits(schema))
 
 
 def _within_64_bits(value: Any) -> Any:

@@ -26,6 +26,7 @@ class Limits:
     tool_call_parser: str | None = None
     exclude_tools_when_tool_choice_none: bool = False
     reasoning_parser: str = ""
+    structured_outputs_backend: str = "auto"
     chat_template_content_format: str = "auto"
     disabled_thinking_effort: str = "none"
     default_chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)

@@ -23,7 +23,7 @@ _ARRAY_WORDS = ("items", "prefixItems", "unevaluatedItems")
 
 def takes(schema: dict[str, Any]) -> bool:
     """Whether vLLM leaves the schema to xgrammar."""
-    return not _has_foreign_keywords(schema) and not is_faulty(schema)
+    return not has_foreign_keywords(schema) and not is_faulty(schema)
 
 
 def is_faulty(schema: dict[str, Any]) -> bool:
@@ -47,7 +47,8 @@ def _inner(value: Any) -> Iterator[Any]:
             yield from (item for item in part if isinstance(item, dict))
 
 
-def _has_foreign_keywords(schema: dict[str, Any]) -> bool:
+def has_foreign_keywords(schema: dict[str, Any]) -> bool:
+    """Whether there are keywords that xgrammar would not hold to, anywhere in the schema."""
     kinds = _kinds(schema)
     return (
         (not kinds.isdisjoint(("integer", "number")) and "multipleOf" in schema)
@@ -55,7 +56,7 @@ def _has_foreign_keywords(schema: dict[str, Any]) -> bool:
         or ("string" in kinds and (schema.get("format", "date") not in _FORMATS or _is_doubly_bounded(schema)))
         or ("object" in kinds and _has_foreign_names(schema))
         or (isinstance(schema.get("allOf"), list) and len(schema["allOf"]) > 1)
-        or any(map(_has_foreign_keywords, _inner(schema)))
+        or any(map(has_foreign_keywords, _inner(schema)))
     )
 
 

@@ -1,0 +1,106 @@
+"""What each backend of --structured-outputs-config says of a constraint. None: it takes it.
+
+`auto` is vLLM's default: xgrammar, and where that refuses another library that has the last word.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from vllm_mock.protocol import guidance, xgrammar_schemas, xgrammar_texts
+from vllm_mock.protocol.structured import StructuredOutputsParams
+
+_NOT_JSON = "Invalid JSON grammar specification."
+_FOREIGN = "The provided JSON schema contains features not supported by xgrammar."
+
+
+def fault(wanted: StructuredOutputsParams, backend: str) -> str | None:
+    """Why the constraint is refused, in vLLM's words."""
+    return _BACKENDS[backend](wanted)
+
+
+def _auto(wanted: StructuredOutputsParams) -> str | None:
+    if wanted.regex is not None:
+        return xgrammar_texts.regex_fault(wanted.regex)
+    if wanted.grammar is not None:
+        return xgrammar_texts.grammar_fault(wanted.grammar)
+    if wanted.json is None:
+        return None
+    try:
+        schema = _decoded(wanted.json)
+    except (ValueError, RecursionError):
+        return _NOT_JSON
+    # Outlines gets what has patterns of properties and is not left to xgrammar; it takes what it cannot hold to.
+    if isinstance(schema, dict) and (xgrammar_schemas.takes(schema) or xgrammar_schemas.has_pattern_properties(schema)):
+        return None
+    return guidance.schema_fault(wanted.json)
+
+
+def _xgrammar(wanted: StructuredOutputsParams) -> str | None:
+    """The kind of refusal is xgrammar's; its reasons, which name lines of its source, are llguidance's."""
+    if wanted.regex is not None:
+        return _prefixed("Failed to transform regex into a grammar", xgrammar_texts.regex_fault(wanted.regex))
+    if wanted.grammar is not None:
+        return "Invalid grammar specification." if xgrammar_texts.grammar_fault(wanted.grammar) else None
+    if wanted.json is None:
+        return None
+    try:
+        schema = _decoded(wanted.json)
+    except (ValueError, RecursionError):
+        return _NOT_JSON
+    if not isinstance(schema, dict):
+        reason: str | None = "The schema should be a string or a Pydantic model."
+    elif xgrammar_schemas.has_foreign_keywords(schema):
+        return _FOREIGN
+    else:
+        reason = guidance.schema_fault(schema) if xgrammar_schemas.is_faulty(schema) else None
+    return _prefixed("Failed to transform json schema into a grammar", reason)
+
+
+def _guidance(wanted: StructuredOutputsParams) -> str | None:
+    if wanted.regex is not None:
+        return guidance.regex_fault(wanted.regex)
+    if wanted.grammar is not None:
+        return guidance.grammar_fault(wanted.grammar)
+    if wanted.structural_tag is not None and "structures" not in json.loads(wanted.structural_tag):
+        return "Invalid grammar specification: 'triggers'"
+    return guidance.schema_fault(wanted.json) if wanted.json is not None else None
+
+
+def _outlines(wanted: StructuredOutputsParams) -> str | None:
+    for kind in ("grammar", "json_object", "structural_tag"):
+        if getattr(wanted, kind) is not None:
+            return f"Outlines structured outputs backend does not support {kind} specifications"
+    return _json_fault(wanted)
+
+
+def _lm_format_enforcer(wanted: StructuredOutputsParams) -> str | None:
+    for kind in ("grammar", "structural_tag"):
+        if getattr(wanted, kind) is not None:
+            return f"LM Format Enforcer structured outputs backend does not support {kind} specifications"
+    return _json_fault(wanted)
+
+
+def _json_fault(wanted: StructuredOutputsParams) -> str | None:
+    try:
+        _decoded(wanted.json)
+    except (ValueError, RecursionError):
+        return _NOT_JSON
+    return None
+
+
+def _decoded(schema: str | dict[str, Any] | None) -> Any:
+    return json.loads(schema) if isinstance(schema, str) else schema
+
+
+def _prefixed(words: str, reason: str | None) -> str | None:
+    return None if reason is None else f"{words}: {reason}"
+
+
+_BACKENDS: dict[str, Callable[[StructuredOutputsParams], str | None]] = {
+    "auto": _auto,
+    "xgrammar": _xgrammar,
+    "guidance": _guidance,
+    "outlines": _outlines,
+    "lm-format-enforcer": _lm_format_enforcer,
+}
