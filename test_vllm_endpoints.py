@@ -181,6 +181,18 @@ def version(target: Target) -> str:
     return body["version"]
 
 
+@check("GET /openapi.json describes the routes, /docs shows them")
+def openapi(target: Target) -> str:
+    response = target.get("/openapi.json")
+    if response.status_code == 404:
+        raise NotOffered("started with --disable-fastapi-docs")
+    paths = good(response)["paths"]
+    for path in ("/v1/chat/completions", "/v1/completions", "/v1/models", "/tokenize"):
+        expect(path in paths, f"{path} is not described")
+    equal(media_type(target.get("/docs")), "text/html", "content-type of /docs")
+    return f"{len(paths)} paths"
+
+
 @check("GET /load tells the server load as an integer")
 def load(target: Target) -> None:
     body = good(target.get("/load"))

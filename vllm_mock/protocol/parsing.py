@@ -29,13 +29,13 @@ class RequestUnion(Generic[T]):
 
     def __init__(self, union: Any, precheck: Callable[[dict[str, Any]], None]) -> None:
         self.precheck = precheck
-        self._adapter: TypeAdapter[T] = TypeAdapter(union, config=ConfigDict(defer_build=True))
+        self.adapter: TypeAdapter[T] = TypeAdapter(union, config=ConfigDict(defer_build=True))
 
     def model_validate(self, obj: Any, *, from_attributes: bool) -> T:
-        return self._adapter.validate_python(obj, from_attributes=from_attributes)
+        return self.adapter.validate_python(obj, from_attributes=from_attributes)
 
     def model_rebuild(self) -> None:
-        self._adapter.rebuild()
+        self.adapter.rebuild()
 
 
 def parse_request(raw: bytes, content_type: str | None, model: RequestModel[T]) -> T:

@@ -89,7 +89,7 @@ class GenerateLogProb(BaseModel):
     model_config = OPEN
 
     token_id: int
-    logprob: float = -9999.0
+    logprob: float
     rank: int | None = None
 
 
@@ -129,8 +129,16 @@ class GenerateTokensResponse(BaseModel):
     model_config = OPEN
 
     request_id: str | None = None
+    model: str | None = None
+    created: int | None = None
     usage: UsageInfo | None = None
+    prompt_logprobs: list[Any] | None = None
+    prompt_token_id_logprobs: str | None = None
+    prompt_token_ids: list[TokenId] | None = None
+    mm_placeholders: dict[str, list[Any]] | None = None
+    metrics: dict[str, Any] | None = None
     kv_transfer_params: dict[str, Any] | None = None
+    ec_transfer_params: dict[str, Any] | None = None
     output_mode: Literal["tokens"] = "tokens"
     choices: list[GenerateTokensChoice]
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 DELTA, FINAL_ONLY = 1, 2
 
 
-class _Fields(BaseModel):
+class SamplingParamsFields(BaseModel):
+    """The fields of vLLM's class that a client may set."""
+
     model_config = ConfigDict(defer_build=True)
 
     n: int = 1
@@ -66,7 +68,9 @@ def _dictionary(value: Any) -> Any:
 
 
 # vLLM's own class comes first in its union, so that each fault is told after "not an instance".
-AnySamplingParams = InstanceOf[SamplingParams] | Annotated[_Fields, BeforeValidator(_dictionary), unchanged]
+AnySamplingParams = (
+    InstanceOf[SamplingParams] | Annotated[SamplingParamsFields, BeforeValidator(_dictionary), unchanged]
+)
 
 
 def rendered(request: "Request", max_tokens: int, *, streamed: bool) -> dict[str, Any]:
