@@ -1,17 +1,30 @@
 """Pictures, sound and jobs by themselves: exact lengths, what a job says at a given time, missing packages."""
 
+import contextlib
+import io
+import random
 import signal
 import sys
 import threading
 import time
 from typing import Any
 
+import PIL.Image
 import pytest
 import requests
+from media_support import converted, recording
 
 from vllm_mock.media import jobs, libraries, links, picture, sound, transcript, voice
+from vllm_mock.media import recording as heard
 from vllm_mock.media.jobs import Job, Jobs
 from vllm_mock.shared import SharedStore
+
+COMPRESSED = (
+    ("mp3", "libmp3lame", 44_100),
+    ("flac", "flac", 16_000),
+    ("ogg", "libopus", 48_000),
+    ("mp4", "aac", 24_000),
+)
 
 
 def job(created: float = 1000.0, **fields: Any) -> Job:
@@ -60,6 +73,44 @@ def test_words_take_the_time_they_should(speed: float) -> None:
     assert max(map(len, parts)) - min(map(len, parts)) <= 2
 
 
+def test_broken_files_are_refused_and_nothing_worse() -> None:
+    draws = random.Random(1)
+    wav = recording(0.2)
+    files = [wav, *(converted(wav, name, codec, rate) for name, codec, rate in COMPRESSED)]
+    outcomes = set()
+    for _ in range(600):
+        data = bytearray(draws.choice(files))
+        for _ in range(draws.choice((1, 5, 30))):
+            data[draws.randrange(min(len(data), 400))] = draws.choice((0, 255, draws.randrange(256)))
+        try:
+            found = heard.measure(bytes(data))
+            outcomes.add(found.rate > 0 and found.duration >= 0)
+        except heard.BadRecording:
+            outcomes.add(None)
+    assert outcomes == {True, None}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_broken_pictures_are_refused_and_nothing_worse() -> None:
+    draws = random.Random(2)
+    original = PIL.Image.effect_noise((30, 20), 60)
+    files = []
+    for shape in ("PNG", "JPEG", "WEBP", "GIF", "TIFF"):
+        file = io.BytesIO()
+        original.save(file, shape)
+        files.append(file.getvalue())
+    for _ in range(300):
+        data = bytearray(draws.choice(files))
+        for _ in range(draws.choice((1, 5, 30))):
+            data[draws.randrange(len(data))] = draws.randrange(256)
+        with contextlib.suppress(picture.BadPicture):
+            assert picture.draw("x", 40, 30, source=bytes(data)).size == (40, 30)
+    huge = io.BytesIO()
+    PIL.Image.new("1", (9000, 9000)).save(huge, "PNG")
+    with pytest.raises(picture.BadPicture, match="too many pixels"):
+        picture.opened(huge.getvalue())
+
+
 def test_clips_of_a_recording() -> None:
     assert transcript.clips(0.0) == [(0.0, 0.0)]
     assert transcript.clips(30.0) == [(0.0, 30.0)]
@@ -74,6 +125,7 @@ def test_any_size_can_be_drawn(size: tuple[int, int]) -> None:
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    libraries.pillow.cache_clear()
     for name in ("av", "PIL.Image"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(libraries.MissingLibrary, match="pip install av"):

@@ -1,5 +1,7 @@
 """The two libraries behind all media, imported when first needed."""
 
+import warnings
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +21,7 @@ def pyav() -> Any:
     return av
 
 
+@cache
 def pillow() -> ModuleType:
     """Pillow, with the modules that draw. Raises MissingLibrary."""
     try:
@@ -27,4 +30,6 @@ def pillow() -> ModuleType:
         import PIL.ImageFont
     except ImportError:
         raise MissingLibrary("Images need Pillow: pip install pillow") from None
+    # As above: what is odd about an upload.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     return PIL

@@ -10,6 +10,7 @@ from vllm_mock.media.libraries import pillow
 # Pillow's names of the formats that may be asked for.
 FORMATS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
 MAX_SIDE = 4096  # pixels
+MAX_UPLOADED_PIXELS = 64_000_000
 # Where a character of the font is that many times as high as it is wide.
 _ASPECT = 0.52
 _LINE_HEIGHT = 1.25
@@ -46,6 +47,8 @@ def opened(data: bytes) -> Any:
     pil = pillow()
     try:
         picture = pil.Image.open(io.BytesIO(data))
+        if picture.width * picture.height > MAX_UPLOADED_PIXELS:
+            raise BadPicture("The image has too many pixels.")
         picture.load()
         return picture
     except pil.Image.DecompressionBombError:

@@ -25,10 +25,12 @@ def measure(data: bytes) -> Recording:
     av = pyav()
     try:
         with av.open(io.BytesIO(data)) as container:
-            if not container.streams.audio:
+            stream = next(iter(container.streams.audio), None)
+            # A stream in an unknown codec has not even that attribute.
+            rate = getattr(stream, "rate", None)
+            if not rate:
                 raise BadRecording
-            stream = container.streams.audio[0]
-            return Recording(_duration(container, stream), stream.rate)
+            return Recording(_duration(container, stream), rate)
     except (av.error.FFmpegError, UnicodeDecodeError):
         raise BadRecording from None
 
