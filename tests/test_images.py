@@ -104,6 +104,7 @@ def test_default_size_and_files(server: Server) -> None:
     [
         ({"prompt": ""}, "body.prompt"),
         ({"prompt": None}, "body.prompt"),
+        ({"prompt": "x" * 32_001}, "body.prompt"),
         ({"n": 0}, "body.n"),
         ({"n": 11}, "body.n"),
         ({"size": "large"}, "size"),

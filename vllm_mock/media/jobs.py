@@ -9,7 +9,7 @@ from typing import Any
 from vllm_mock.shared import SharedStore
 
 EXPIRY_SECONDS = 3600
-_MOST_JOBS = 1000
+_MOST_JOBS = 200
 _SECTION = "videos"
 
 

@@ -12,6 +12,8 @@ from vllm_mock.protocol.common import OPEN, Int64
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.sizes import parse_size
 
+# OpenAI's limits.
+MAX_PROMPT_CHARS = 32_000
 MAX_INPUT_CHARS = 4096
 MAX_IMAGES = 10
 MAX_SECONDS = 60
@@ -37,7 +39,7 @@ def _from_json(value: Any) -> Any:
 
 Size = Annotated[str | None, BeforeValidator(_size)]
 Object = Annotated[dict[str, Any] | None, BeforeValidator(_from_json)]
-Prompt = Annotated[str, Field(min_length=1)]
+Prompt = Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)]
 Steps = Annotated[int, Field(ge=1, le=200)]
 Scale = Annotated[float, Field(ge=0.0, le=20.0)]
 ImageFormat = Literal["png", "jpeg", "webp"]

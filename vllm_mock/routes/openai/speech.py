@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # How many tokens a model of sound makes for a second of it.
 TOKENS_PER_SECOND = 12.5
+_TOLD_CHARS = 100
 
 
 def register(blueprint: Blueprint, services: "Services") -> None:
@@ -60,7 +61,7 @@ def _check_voice(body: "SpeechRequest") -> None:
     if body.voice is None or body.ref_audio is not None or voices.is_known(body.voice):
         return
     known = ", ".join((*voices.OMNI, *voices.OPENAI))
-    raise ApiError.bad_request(f"There is no voice {body.voice!r}, only: {known}.", "voice")
+    raise ApiError.bad_request(f"There is no voice {body.voice[:_TOLD_CHARS]!r}, only: {known}.", "voice")
 
 
 def _spoken(body: "SpeechRequest") -> Iterator[bytes]:
@@ -91,7 +92,9 @@ def _paced(work: Work, body: "SpeechRequest") -> Iterator[bytes]:
     words = max(1, len(body.input.split()))
     seconds = voice.duration(body.input, body.speed or 1.0)
     for index, piece in enumerate(_spoken(body)):
-        work.wait(min(1.0, index / words) * seconds * TOKENS_PER_SECOND)
+        # FLAC comes in one piece, the others word by word.
+        share = 1.0 if body.response_format == "flac" else min(1.0, index / words)
+        work.wait(share * seconds * TOKENS_PER_SECOND)
         yield piece
 
 
