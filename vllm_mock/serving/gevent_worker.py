@@ -9,8 +9,10 @@ import gevent
 from gevent import events
 from gevent.hub import Waiter
 from gunicorn.http import wsgi
+from gunicorn.http.parser import RequestParser
 from gunicorn.workers.ggevent import GeventWorker
 
+from vllm_mock.serving.lean_request import LeanRequest, may_read
 from vllm_mock.serving.lean_response import LeanResponse
 from vllm_mock.serving.pump import Flow, Pump
 
@@ -99,6 +101,8 @@ class Worker(GeventWorker):
 
     def run(self) -> None:
         self._pumping = Pumping()
+        if self._plain and may_read(self.cfg):
+            RequestParser.mesg_class = LeanRequest
         super().run()
 
     def _try_h2c_upgrade(self, *_: Any) -> bool:
@@ -108,7 +112,7 @@ class Worker(GeventWorker):
         if not self._plain:
             return super().handle_request(listener_name, req, sock, addr)
         self.cfg.pre_request(self, req)
-        response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, LeanResponse)
+        response, environ = self._begin(listener_name, req, sock, addr)
         self.nr += 1
         if self.nr >= self.max_requests:
             self.alive = False
@@ -135,6 +139,12 @@ class Worker(GeventWorker):
         # A client that always has its next request ready would otherwise keep all others waiting.
         gevent.sleep(0)
         return True
+
+    def _begin(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> tuple[LeanResponse, dict[str, Any]]:
+        """The response to be filled, and the environ."""
+        if isinstance(listener_name, tuple) and getattr(req, "environ", None) is not None:
+            return LeanResponse(req, sock, self.cfg), req.addressed(sock, addr, listener_name)
+        return wsgi.create(req, sock, addr, listener_name, self.cfg, LeanResponse)
 
     def _answer(self, environ: dict[str, Any], response: LeanResponse) -> None:
         body = self.wsgi(environ, response.start_response)
