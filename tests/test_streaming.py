@@ -160,6 +160,10 @@ def test_a_quiet_stream_is_kept_alive_by_comments(servers: ServerPool) -> None:
     assert events[0] == b": keep-alive"
     assert events[-1] == DONE
     assert all(event.startswith(b"data: ") for event in events[1:])
+    # Other APIs have no comments.
+    message = {**question(CHAT, stream=True, max_tokens=1), "model": "tiny"}
+    (stream,) = collect_streams(server.port, "/v1/messages", [message])
+    assert stream.events()[0][1].startswith(b"event: message_start\n")
 
 
 # ---- Text ---------------------------------------------------------------------------------------------------

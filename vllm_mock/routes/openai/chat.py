@@ -62,7 +62,8 @@ def _streamed(
     renderer: Renderer = kind(runs, options, shape, chat.role, chat.echo)
     if speaker is not None:
         renderer = SpokenStream(renderer, runs, speaker, ChatChunks(shape).head)
-    return stream_reply(stream(services, runs, renderer.render, renderer.end, headers.connection(request.environ)))
+    connection = headers.connection(request.environ)
+    return stream_reply(stream(services, runs, renderer.render, renderer.end, connection, keep_alive=True))
 
 
 def _whole(

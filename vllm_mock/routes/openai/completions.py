@@ -81,7 +81,8 @@ def _streamed(
         response_id, int(time.time()), completion.model, services.fingerprint, include_usage, continuous
     )
     renderer = CompletionStream(runs, echoes, options, shape)
-    return stream_reply(stream(services, runs, renderer.render, renderer.end, headers.connection(request.environ)))
+    connection = headers.connection(request.environ)
+    return stream_reply(stream(services, runs, renderer.render, renderer.end, connection, keep_alive=True))
 
 
 def _whole(

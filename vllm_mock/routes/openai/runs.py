@@ -136,13 +136,21 @@ def wait(
 
 
 def stream(
-    services: "Services", runs: Sequence[Run], render: Render, render_end: Callable[[], bytes], connection: Any
+    services: "Services",
+    runs: Sequence[Run],
+    render: Render,
+    render_end: Callable[[], bytes],
+    connection: Any,
+    *,
+    keep_alive: bool = False,
 ) -> PacedBody:
     """The chunks of a stream as their tokens fall due.
 
-    `render(choice, start, end)` gives the chunks of these token positions of a choice.
+    `render(choice, start, end)` gives the chunks of these token positions of a choice. `keep_alive`: comments may be
+    sent in between, as --sse-keep-alive-interval says; vLLM has them for chat and text completions alone.
     """
-    return PacedBody(_steps(services, runs, render, render_end, connection))
+    idle = services.settings.sse_keep_alive_interval if keep_alive else 0
+    return PacedBody(_steps(services, runs, render, render_end, connection, idle or NEVER))
 
 
 def _steps(
@@ -151,6 +159,7 @@ def _steps(
     render: Render,
     render_end: Callable[[], bytes],
     connection: Any,
+    idle: float,
 ) -> Iterator[Step]:
     handles = [run.handle for run in runs]
     key = services.watcher.add(connection, lambda: _abort(handles))
@@ -160,7 +169,6 @@ def _steps(
         # Sends the headers now: vLLM, too, answers 200 before the first token.
         yield b""
         record_lag = services.metrics.record_lag
-        idle = services.settings.sse_keep_alive_interval or NEVER
         if len(handles) == 1:
             yield from paced(handles[0], render, record_lag, idle)
         else:
