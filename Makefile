@@ -3,7 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test lint bench clean docker-build
+# Where the endpoint scripts look, for test-url.
+BASE_URL ?= http://localhost:8000
+API_KEY ?= test-key-1234567890
+DOCKER ?= docker
+IMAGES := aibrix
+
+.PHONY: serve test lint bench clean test-url docker-build docker-build-simulator docker-build-simulator-a40 \
+	docker-build-all docker-check docker-check-simulator
 
 $(VENV)/.serve: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,8 +36,31 @@ test: lint
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
+# The endpoint scripts against a server that runs somewhere: make test-url BASE_URL=http://localhost:8000
+test-url: $(VENV)/.dev
+	$(BIN)/python test_openai_endpoints.py --base-url $(BASE_URL)/v1 --api-key $(API_KEY)
+	$(BIN)/python test_vllm_endpoints.py --base-url $(BASE_URL) --api-key $(API_KEY)
+
 docker-build:
-	docker build -t aibrix/vllm-mock:nightly -t aibrix/vllm-mock:latest -f Dockerfile .
+	$(DOCKER) build -t $(IMAGES)/vllm-mock:nightly -t $(IMAGES)/vllm-mock:latest -f Dockerfile .
+
+docker-build-simulator:
+	$(DOCKER) build -t $(IMAGES)/vllm-simulator:nightly -t $(IMAGES)/vllm-simulator:latest \
+		--build-arg SIMULATION=a100 -f Dockerfile .
+
+docker-build-simulator-a40:
+	$(DOCKER) build -t $(IMAGES)/vllm-simulator-a40:nightly -t $(IMAGES)/vllm-simulator-a40:latest \
+		--build-arg SIMULATION=a40 -f Dockerfile .
+
+docker-build-all: docker-build docker-build-simulator docker-build-simulator-a40
+
+# The Dockerfile's steps without a docker engine, in minutes (Linux, root).
+docker-check: $(VENV)/.dev
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/python scripts/docker_check.py
+
+docker-check-simulator: $(VENV)/.dev
+	$(BIN)/python scripts/docker_check.py --build-arg SIMULATION=a100
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,11 +1,8 @@
-"""The Kubernetes manifests, as `kubectl kustomize` renders them, and the Dockerfile against the files it names."""
+"""The Kubernetes manifests, as `kubectl kustomize` renders them."""
 
-import re
-import shlex
 import shutil
 import subprocess
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -107,25 +104,3 @@ def test_the_mock_is_reached_by_the_readmes_names() -> None:
     assert template["terminationGracePeriodSeconds"] >= 5 + drain + 5
     (role,) = of_kind("mock", "Role")
     assert role["rules"] == [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]}]
-
-
-def test_the_image_has_what_it_names() -> None:
-    lines = (ROOT / "Dockerfile").read_text().splitlines()
-    ignored = (ROOT / ".dockerignore").read_text().splitlines()
-    named = [word for line in lines if line.startswith("COPY") and "--from" not in line for word in line.split()[1:-1]]
-    assert "config.json" in named
-    for name in named:
-        assert (ROOT / name.removeprefix("./")).exists()
-        assert f"!{name}" in ignored
-    assert 'CMD ["python", "app.py"]' in lines
-    # What the server opens beside its packages is in the image.
-    assert {"app.py", "wsgi.py", "gunicorn.conf.py", "config.json", "vllm_mock"} <= set(named)
-
-
-def test_the_readmes_build_commands_are_the_dockerfiles() -> None:
-    readme = (ROOT / "README.md").read_text()
-    stated = re.findall(r"^docker build .*$", readme, re.MULTILINE)
-    assert stated == [
-        "docker build -t aibrix/vllm-mock:nightly -f Dockerfile .",
-    ]
-    assert all(Path(ROOT, shlex.split(command)[shlex.split(command).index("-f") + 1]).is_file() for command in stated)
