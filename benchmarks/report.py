@@ -128,6 +128,22 @@ def _request_rows(runs: Sequence[dict[str, Any]], reference: dict[str, Any]) -> 
     return rows
 
 
+def _scrape_rows(figures: dict[str, Any]) -> list[Row]:
+    rate, streams = figures["scrapes_per_s"], figures["alone"]["streams"]
+    heading = (f"{streams} streams", "|gap - 20 ms| p50 / p95 / p99 ms", "scrape p50 / p95 / p99 ms", "CPU ms/scrape")
+    alone, scraped = figures["alone"], figures["scraped"]
+    return [
+        heading,
+        ("without scrapes", _quantiles(alone["gap_error_ms"]), "", ""),
+        (
+            f"{rate:g} scrapes/s",
+            _quantiles(scraped["gap_error_ms"]),
+            _quantiles(scraped["scrape_ms"]),
+            _number(figures["cpu_ms_per_scrape"]),
+        ),
+    ]
+
+
 def _warnings(runs: Sequence[dict[str, Any]]) -> list[str]:
     lines = []
     for run in runs:
@@ -144,6 +160,8 @@ def table(figures: dict[str, Any]) -> str:
     """The tables that run.py prints; what was not measured is left out."""
     reference = json.loads(REFERENCE.read_text())
     parts = [_aligned(_summary(figures, reference))]
+    if "scrapes" in figures:
+        parts.append(_aligned(_scrape_rows(figures["scrapes"])))
     streaming, requests = _runs(figures, OURS)
     bare_streaming, bare_requests = _runs(figures.get("baseline", {}), BASELINE)
     if streaming:

@@ -1,6 +1,6 @@
 """Measures the server: CPU per unit of work, timing of streams, start-up time and memory.
 
-usage: python benchmarks/run.py [--only streaming requests startup memory] [--baseline] [--realtime]
+usage: python benchmarks/run.py [--only streaming requests startup memory scrapes] [--baseline] [--realtime]
 
 Prints tables beside the reference figures and writes benchmarks/results/TIME.json.
 """
@@ -19,6 +19,7 @@ from typing import Any
 from client import Load, client_command, run_load
 from processes import pss_megabytes
 from report import table
+from scraper import Scraper
 from server import RESULTS, ROOT, Server, cores
 
 BASELINE = Path(__file__).with_name("baseline")
@@ -28,7 +29,9 @@ FIRST_TOKEN_MS = 100.0
 REQUEST_CONNECTIONS = 64
 REQUEST_TOKENS = 16
 STARTS = 7
-PARTS = ("streaming", "requests", "startup", "memory")
+PARTS = ("streaming", "requests", "startup", "memory", "scrapes")
+SCRAPED_STREAMS = 500
+SCRAPES_PER_SECOND = 20.0
 
 STREAM_FLAGS = [f"--time-to-first-token={FIRST_TOKEN_MS:g}ms", f"--inter-token-latency={INTERVAL_MS:g}ms"]
 INSTANT_FLAGS = ["--time-to-first-token=0", "--inter-token-latency=0", "--prefill-time-per-token=0"]
@@ -45,13 +48,22 @@ def chat(max_tokens: int, *, stream: bool) -> dict[str, Any]:
     }
 
 
-def measure_streaming(streams: int, measure: float, root: Path) -> dict[str, Any]:
-    """Streams that outlast the window, their starts spread over two seconds: the cost of tokens alone."""
+def measure_streaming(streams: int, measure: float, root: Path, scrapes_per_s: float = 0.0) -> dict[str, Any]:
+    """Streams that outlast the window, their starts spread over two seconds: the cost of tokens alone.
+
+    With `scrapes_per_s` /metrics is read beside them.
+    """
     load = Load(streams, {}, ramp=2.0, warm=1.0, measure=measure, interval_ms=INTERVAL_MS)
     tokens = int((load.seconds + 1.0) * 1000 / INTERVAL_MS)
     load.request = chat(tokens, stream=True)
+    scrapes: dict[str, Any] = {}
     with Server(["--served-model-name=bench", *STREAM_FLAGS], root) as server:
-        figures = run_load(server, load)
+        if scrapes_per_s:
+            with Scraper(server.port, scrapes_per_s) as scraper:
+                figures = run_load(server, load)
+            scrapes = {"scrape_ms": scrape_times(scraper.seconds), "page_bytes": scraper.page_bytes}
+        else:
+            figures = run_load(server, load)
     return {
         "streams": streams,
         "tokens_per_s": figures["tokens"] / figures["seconds"],
@@ -60,7 +72,27 @@ def measure_streaming(streams: int, measure: float, root: Path) -> dict[str, Any
         "mean_gap_ms": figures["mean_gap"],
         "first_token_ms": figures["first_token"],
         "tokens_per_read": figures["tokens"] / max(1, figures["reads"]),
+        **scrapes,
         **common(figures),
+    }
+
+
+def scrape_times(seconds: list[float]) -> dict[str, float]:
+    """How long scrapes took, in milliseconds; they wait for their turn among the streams."""
+    cuts = statistics.quantiles(seconds, n=100)
+    return {f"p{percent}": 1000 * cuts[percent - 1] for percent in (50, 95, 99)}
+
+
+def measure_scrapes(measure: float, root: Path) -> dict[str, Any]:
+    """The same streams without scrapes and with them: what a scrape costs, and what it does to the tokens."""
+    alone = measure_streaming(SCRAPED_STREAMS, measure, root)
+    scraped = measure_streaming(SCRAPED_STREAMS, measure, root, SCRAPES_PER_SECOND)
+    more = scraped["server_core_share"] - alone["server_core_share"]
+    return {
+        "scrapes_per_s": SCRAPES_PER_SECOND,
+        "cpu_ms_per_scrape": 1000 * more / SCRAPES_PER_SECOND,
+        "alone": alone,
+        "scraped": scraped,
     }
 
 
@@ -128,12 +160,16 @@ def measure(parts: list[str], seconds: float, root: Path) -> dict[str, Any]:
         for streams in STREAMS:
             progress(f"{streams} streams")
             figures["streaming"].append(measure_streaming(streams, seconds, root))
+    if "scrapes" in parts:
+        progress("scrapes beside streams")
+        figures["scrapes"] = measure_scrapes(seconds, root)
     return figures
 
 
 def measure_baseline(parts: list[str], seconds: float) -> dict[str, Any]:
     """The same for the least that Flask on gevent can do: tells a slow machine from a slow server."""
-    figures = measure(parts, seconds, BASELINE)
+    # It has no metrics.
+    figures = measure([part for part in parts if part != "scrapes"], seconds, BASELINE)
     del figures["machine"]
     return figures
 
