@@ -4,7 +4,7 @@ import gc
 import os
 
 from vllm_mock.serving import hooks
-from vllm_mock.serving.arguments import process_settings
+from vllm_mock.serving.arguments import or_exit, process_settings
 
 _settings = process_settings()
 # Start-up makes no garbage worth looking for; a worker enables the collector when it is ready.
@@ -44,9 +44,10 @@ errorlog = "-"
 logger_class = "vllm_mock.serving.access_log.Logger"
 accesslog = "-" if _settings.enable_access_log else None
 
-if _settings.ssl_certfile:
+if _settings.ssl_certfile or _settings.ssl_keyfile:
+    from vllm_mock.serving import tls
+
+    or_exit(tls.check, _settings)
     certfile = _settings.ssl_certfile
     keyfile = _settings.ssl_keyfile
-    ca_certs = _settings.ssl_ca_certs
-    cert_reqs = _settings.ssl_cert_reqs
-    ciphers = _settings.ssl_ciphers
+    ssl_context = tls.context

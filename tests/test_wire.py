@@ -1,17 +1,14 @@
-"""HTTP/1 on the wire, the same from our gevent worker, from gthread, and over TLS."""
+"""HTTP/1 on the wire, the same from our gevent worker and from gthread."""
 
 import contextlib
 import socket
-import ssl
-import subprocess
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 from raw_http import END_OF_CHUNKS, Connection, connect, request_bytes
-from server import APP, GTHREAD, INSTANT, TINY, Server, ServerPool, start
+from server import APP, GTHREAD, INSTANT, TINY, Server, ServerPool
 
 CHAT = "/v1/chat/completions"
 LONG = ("--max-model-len", "300000", "--num-gpu-blocks", "40000")
@@ -181,34 +178,3 @@ def test_headers_of_two_requests_do_not_mix(server: Server) -> None:
         assert connection.read_reply().json()["id"] == "cmpl-one"
         connection.send("POST", "/v1/completions", {"prompt": "x", "max_tokens": 1})
         assert connection.read_reply().json()["id"] != "cmpl-one"
-
-
-def tls_exchange(port: int, context: ssl.SSLContext, request: bytes) -> bytes:
-    """What the server answers until it closes; nothing while it does not listen yet."""
-    try:
-        with context.wrap_socket(connect(port), server_hostname="localhost") as connection:
-            connection.sendall(request)
-            return read_to_end(connection)
-    except ConnectionRefusedError:
-        return b""
-
-
-def test_tls(tmp_path: Path) -> None:
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout key.pem -out cert.pem"
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
-    files = ("--ssl-keyfile", str(tmp_path / "key.pem"), "--ssl-certfile", str(tmp_path / "cert.pem"))
-    server = start(tmp_path, (*TINY, *INSTANT, *files))
-    try:
-        ready = request_bytes("GET", "/ready", headers={"Connection": "close"})
-        while b'{"status": "ready"}' not in tls_exchange(server.port, context, ready):
-            assert server.process.poll() is None, server.logged()
-            time.sleep(0.05)
-        for stream in (False, True):
-            request = request_bytes("POST", CHAT, question(stream=stream), {"Connection": "close"})
-            answer = tls_exchange(server.port, context, request)
-            assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-            assert answer.endswith(END_OF_CHUNKS if stream else b"}")
-            assert answer.count(b"data: {") == (4 if stream else 0)
-    finally:
-        server.kill()

@@ -3,8 +3,9 @@
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any, TypeVar
 
 from vllm_mock.settings import Settings, SettingsError, load
 
@@ -13,18 +14,25 @@ ARGUMENTS_VARIABLE = "VLLM_MOCK_ARGS"
 RANK_VARIABLE = "VLLM_MOCK_DP_RANK"
 WORKERS_VARIABLE = "VLLM_MOCK_DP_SIZE"
 
+_T = TypeVar("_T")
+
 BAD_SETTING = 2
 # gunicorn's code for "the application failed to load": the master stops instead of starting workers for ever.
 APP_LOAD_ERROR = 4
 
 
-def settings_or_exit(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
-    """The settings, or exit code 2 with one line on standard error that names what is wrong."""
+def or_exit(function: Callable[..., _T], *arguments: Any) -> _T:
+    """What the function returns, or, for a SettingsError, exit code 2 with one line on standard error."""
     try:
-        return load(argv, environ)
+        return function(*arguments)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(BAD_SETTING) from None
+
+
+def settings_or_exit(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """The settings, or exit code 2 with one line on standard error that names what is wrong."""
+    return or_exit(load, argv, environ)
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,8 @@ def _milliseconds(seconds: float) -> str:
 
 def banner(settings: Settings) -> str:
     """Address, model, engine, latencies and metrics mode in one line."""
-    where = f"unix:{settings.uds}" if settings.uds else f"http://{settings.host or '0.0.0.0'}:{settings.port}"
+    scheme = "https" if settings.ssl_certfile else "http"
+    where = f"unix:{settings.uds}" if settings.uds else f"{scheme}://{settings.host or '0.0.0.0'}:{settings.port}"
     return (
         f"vllm-mock serving {settings.served_model_name[0]} on {where} | engine fixed: "
         f"TTFT {_milliseconds(settings.time_to_first_token)}, "

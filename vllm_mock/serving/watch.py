@@ -8,6 +8,9 @@ from typing import Any
 
 INTERVAL_SECONDS = 0.2
 _PEEK = _socket.MSG_PEEK | getattr(_socket, "MSG_DONTWAIT", 0)
+# The first byte of Linux' tcp_info is the state of the connection; in these the client has sent its last byte.
+_TCP_INFO = getattr(_socket, "TCP_INFO", None)
+_ENDED_STATES = frozenset((7, 8, 9, 11))  # CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING
 
 
 class ConnectionWatcher:
@@ -63,8 +66,16 @@ class ConnectionWatcher:
 def _is_gone(connection: Any) -> bool:
     """True when the client closed or half-closed the connection."""
     try:
-        return _socket.socket.recv(connection, 1, _PEEK) == b""
+        # Behind what is still unread (a pipelined request, TLS's farewell) the end is not to be seen.
+        return _socket.socket.recv(connection, 1, _PEEK) == b"" or _has_ended(connection)
     except (BlockingIOError, InterruptedError):
         return False
     except OSError:
         return True
+
+
+def _has_ended(connection: Any) -> bool:
+    """The same for a connection with unread bytes; False where the system does not tell."""
+    if _TCP_INFO is None or connection.family == _socket.AF_UNIX:
+        return False
+    return _socket.socket.getsockopt(connection, _socket.IPPROTO_TCP, _TCP_INFO, 1)[0] in _ENDED_STATES

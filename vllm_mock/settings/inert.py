@@ -34,7 +34,6 @@ TABLE = """\
 --dp-supervisor-probe-interval-s float
 --dp-supervisor-probe-timeout-s float
 --dp-supervisor-probe-failure-threshold int
---enable-ssl-refresh switch
 --middleware text
 --h11-max-incomplete-event-size int
 --enable-offline-docs switch

@@ -56,6 +56,7 @@ class ServerSettings:
     ssl_ca_certs: str | None = setting(None, optional(PATH), "Certificates that clients' certificates must chain to.")
     ssl_cert_reqs: int = setting(0, integer(0, 2), "Whether clients need a certificate: 0 no, 1 optional, 2 required.")
     ssl_ciphers: str | None = setting(None, optional(TEXT), "Ciphers for HTTPS, in OpenSSL's notation.")
+    enable_ssl_refresh: bool = setting(False, SWITCH, "Use new certificate files as soon as they are there.")
     startup_duration: float = setting(
         0.0, MILLISECONDS, "How long the model takes to load: until then the server is not ready and answers 503."
     )
