@@ -115,13 +115,14 @@ def test_all_names_of_the_table_are_vllms_or_our_own():
         *("--kv-cache-transfer-latency", "--kv-cache-transfer-latency-std-dev"),
         *("--kv-cache-transfer-time-per-token", "--kv-cache-transfer-time-std-dev"),
         "--kv-events-format",
+        "--time-scale",
     }
 
 
 # Where vLLM asks the model or the hardware, or AIBrix's defaults rule.
 _OTHER_DEFAULTS = {
     *("model", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "num_gpu_blocks", "block_size"),
-    *("enable_prefix_caching", "enable_lora", "api_key", "served_model_name", "lora_modules"),
+    *("enable_chunked_prefill", "enable_prefix_caching", "enable_lora", "api_key", "served_model_name", "lora_modules"),
     *("default_chat_template_kwargs", "custom_histogram_buckets", "disable_access_log_for_endpoints"),
     *("structured_outputs_config", "profiler_config"),
 }

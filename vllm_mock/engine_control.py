@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vllm_mock.engine import FixedEngine
+    from vllm_mock.engine import Engine
     from vllm_mock.metrics import Metrics
     from vllm_mock.shared import Peers, SharedStore
 
@@ -38,7 +38,7 @@ class EngineControl:
     them. A paused engine refuses new requests, except with `keep`; those of a sleeping engine wait.
     """
 
-    def __init__(self, engine: "FixedEngine", metrics: "Metrics", store: "SharedStore", peers: "Peers") -> None:
+    def __init__(self, engine: "Engine", metrics: "Metrics", store: "SharedStore", peers: "Peers") -> None:
         self._engine = engine
         self._metrics = metrics
         self._store = store

@@ -3,9 +3,10 @@
 import hashlib
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vllm_mock.elastic_ep import ElasticEP
-from vllm_mock.engine import FixedEngine
+from vllm_mock.engine import Engine, FixedEngine
 from vllm_mock.engine_control import EngineControl
 from vllm_mock.generation import Generator
 from vllm_mock.kv_events.service import KVEventService, block_hasher, open_service
@@ -29,6 +30,9 @@ from vllm_mock.tokenizer import Tokenizer, load_tokenizer
 from vllm_mock.version import VLLM_VERSION
 from vllm_mock.weights import Weights
 
+if TYPE_CHECKING:
+    from vllm_mock.engine.step_time import StepTime
+
 
 @dataclass(slots=True)
 class Services:
@@ -37,7 +41,7 @@ class Services:
     settings: Settings
     tokenizer: Tokenizer
     generator: Generator
-    engine: FixedEngine
+    engine: Engine
     metrics: Metrics
     http_metrics: HttpMetrics
     metrics_page: Presentation
@@ -60,12 +64,14 @@ class Services:
 
 def build_services(settings: Settings) -> Services:
     """Compose the parts; raises SettingsError when the tokenizer, METRICS_OVERRIDES or a socket cannot be used."""
+    settings = sized(settings)
     tokenizer = load_tokenizer(settings)
     rank, ranks = data_parallel_rank(), data_parallel_size(settings)
     store = shared_store()
     peers = Peers(rank, ranks, store.identity)
-    metrics = Metrics(settings, rank, ranks)
-    engine = FixedEngine(settings, metrics, hasher=block_hasher(settings))
+    simulated = _step_time(settings)
+    metrics = Metrics(settings, rank, ranks, None if simulated is None else _described(settings, simulated))
+    engine = _engine(settings, metrics, simulated)
     adapters = LoRAAdapters(settings, store)
     metrics.attach(engine, lambda: bool(adapters.all()))
     overrides = _overrides(settings, metrics, store)
@@ -93,6 +99,38 @@ def build_services(settings: Settings) -> Services:
         kv_transfer=KVTransfer(settings, rank, ranks),
         kv_events=open_service(settings, engine, rank),
     )
+
+
+def _step_time(settings: Settings) -> "StepTime | None":
+    """The times of a simulated GPU's steps, None without a simulation."""
+    if not settings.simulation:
+        return None
+    from vllm_mock.engine.step_time import step_time
+
+    return step_time(settings)
+
+
+def _described(settings: Settings, simulated: "StepTime") -> dict[str, str]:
+    return {"device": settings.simulation, "step_time": simulated.name, "origin": simulated.origin}
+
+
+def _engine(settings: Settings, metrics: Metrics, simulated: "StepTime | None") -> Engine:
+    hasher = block_hasher(settings)
+    if simulated is None:
+        return FixedEngine(settings, metrics, hasher=hasher)
+    from vllm_mock.engine.simulated import Simulator
+
+    return Simulator(settings, simulated, metrics, hasher)
+
+
+def sized(settings: Settings) -> Settings:
+    """The settings, in a simulation with as many KV blocks as the GPU's memory has room for."""
+    if not settings.simulation or "num_gpu_blocks" in settings.given:
+        return settings
+    from vllm_mock.engine.step_time import kv_cache_tokens
+
+    blocks = max(1, kv_cache_tokens(settings) // settings.block_size)
+    return Settings(**{**vars(settings), "num_gpu_blocks": blocks})
 
 
 def _overrides(settings: Settings, metrics: Metrics, store: SharedStore) -> Overrides:

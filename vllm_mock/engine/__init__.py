@@ -1,5 +1,6 @@
 """When it is said: requests in, token timings out. Knows token ids and seconds, never text."""
 
+from vllm_mock.engine.engine import Engine
 from vllm_mock.engine.fixed import FixedEngine
 from vllm_mock.engine.handle import RequestHandle, SamplingGroup
 from vllm_mock.engine.observer import EngineObserver
@@ -8,6 +9,7 @@ from vllm_mock.engine.timeline import Timeline, TokenTiming
 
 __all__ = [
     "FINISH_REASONS",
+    "Engine",
     "EngineObserver",
     "EnginePaused",
     "EngineRequest",

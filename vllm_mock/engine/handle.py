@@ -47,6 +47,10 @@ class RequestHandle:
     after that many tokens, of which `sent` were delivered.
     """
 
+    # What happens in a simulation alone: the request lost its blocks so many times; a step of it could not be computed.
+    num_preemptions = 0
+    failed = False
+
     __slots__ = (
         "_delivered",
         "_owner",
@@ -94,13 +98,18 @@ class RequestHandle:
 
     @property
     def waiting(self) -> bool:
-        """Whether the request is still in the waiting queue."""
+        """Whether it is not known yet when the next token is due: the request is in the waiting queue."""
         return self.state == WAITING
 
     @property
     def num_total_tokens(self) -> int:
         """Tokens of prompt and whole output."""
         return self.num_prompt_tokens + self.request.num_output_tokens
+
+    @property
+    def previous_due(self) -> float:
+        """In a simulation, when the last token before the present prefill came; 0.0 if there was none."""
+        return 0.0
 
     @property
     def first_token_due(self) -> float:
@@ -129,6 +138,11 @@ class RequestHandle:
         if timing is not None:
             self._delivered += 1
         return timing
+
+    def wait_for_last_timing(self) -> None:
+        """Blocks until it is known when the last token is due, or the request is aborted."""
+        if self.timeline is None and not self.aborted:
+            self._owner.wait_for_start(self)
 
     def seek(self, tokens: int) -> None:
         """Go on after that many tokens: an engine that was paused has moved the others."""

@@ -7,14 +7,16 @@ from vllm_mock.engine.block_hash import BlockHash
 
 
 class Allocation:
-    """The blocks of one request: those that it references, by hash, and a count of private ones.
+    """The `blocks` of one request: those that it references, by hash, and a count of private ones.
 
+    Where it references somebody else's copy of a block of its own, that one is among the private ones as well.
     `hit_blocks` of its prompt were cached already; `stored` are the hashes that it has just added to the cache.
     """
 
-    __slots__ = ("hashes", "hit_blocks", "private", "stored")
+    __slots__ = ("blocks", "hashes", "hit_blocks", "private", "stored")
 
     def __init__(self, hashes: list[BlockHash], hit_blocks: int, private: int) -> None:
+        self.blocks = hit_blocks + private
         self.hashes = hashes
         self.hit_blocks = hit_blocks
         self.private = private
@@ -63,7 +65,7 @@ class KVCache:
 
     def blocks_needed(self, hashes: Sequence[BlockHash], num_prompt_tokens: int, num_tokens: int) -> int:
         """How many free blocks an allocation with these arguments would take now."""
-        hits, idle_hits = self._lookup(hashes, num_prompt_tokens)
+        hits, idle_hits = self.lookup(hashes, num_prompt_tokens)
         return self.blocks_for(num_tokens) - hits + idle_hits
 
     def allocate(self, hashes: Sequence[BlockHash], num_prompt_tokens: int, num_tokens: int) -> Allocation | None:
@@ -72,7 +74,7 @@ class KVCache:
         `hashes` are those of the prompt's full blocks (empty: no prefix caching); cached ones are
         reused from the first on, the others are stored.
         """
-        hits, idle_hits = self._lookup(hashes, num_prompt_tokens)
+        hits, idle_hits = self.lookup(hashes, num_prompt_tokens)
         new_blocks = self.blocks_for(num_tokens) - hits
         if new_blocks + idle_hits > self.free_blocks:
             return None
@@ -84,6 +86,16 @@ class KVCache:
         allocation = Allocation(referenced, hits, new_blocks)
         self.store(allocation, hashes[hits:])
         return allocation
+
+    def grow(self, allocation: Allocation, blocks: int) -> bool:
+        """Adds that many blocks to a request's; False, and nothing is done, if there are not enough free ones."""
+        if blocks > self.free_blocks:
+            return False
+        self._make_room(blocks)
+        self._private += blocks
+        allocation.private += blocks
+        allocation.blocks += blocks
+        return True
 
     def store(self, allocation: Allocation, full: Sequence[BlockHash]) -> None:
         """Private blocks of a request, with the hashes `full`, can be found by others from now on.
@@ -124,7 +136,7 @@ class KVCache:
         self._idle.clear()
         return True
 
-    def _lookup(self, hashes: Sequence[BlockHash], num_prompt_tokens: int) -> tuple[int, int]:
+    def lookup(self, hashes: Sequence[BlockHash], num_prompt_tokens: int) -> tuple[int, int]:
         """Leading blocks found, and how many of them nobody references.
 
         The last prompt token is always computed, since its logits give the first output token.

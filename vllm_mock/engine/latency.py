@@ -64,7 +64,7 @@ class LatencyModel:
         being computed.
         """
         factor = 1 + self._factor_per_request * (running - 1)
-        latency = self._transfer_latency(uncached_tokens) if loads_kv else self._first_latency(uncached_tokens, running)
+        latency = self.transfer_latency(uncached_tokens) if loads_kv else self._first_latency(uncached_tokens, running)
         first = max(earliest, start + factor * latency)
         least_last = start + self._request_duration
         if output_tokens == 1:
@@ -91,7 +91,8 @@ class LatencyModel:
             latency += self._random.uniform(0.0, self._jitter)
         return latency
 
-    def _transfer_latency(self, tokens: int) -> float:
+    def transfer_latency(self, tokens: int) -> float:
+        """How long the KV cache of that many tokens takes to come from a peer."""
         latency = self._sample(self._transfer, self._transfer_std_dev)
         return latency + self._sample(tokens * self._transfer_per_token, self._transfer_time_std_dev)
 

@@ -1,5 +1,6 @@
 """What an engine tells to whoever counts; metrics implement it, the engine does not know how."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from vllm_mock.engine.handle import RequestHandle
@@ -20,6 +21,22 @@ class EngineObserver(Protocol):
     def stopped(self, handle: RequestHandle) -> None:
         """The operator ended the request at handle.finished_at, queued or after handle.cut tokens."""
 
+    def preempted(self, handle: RequestHandle) -> None:
+        """In a simulation: the request lost its blocks, and waits to be computed anew."""
+
+    def stepped(self, at: float, decoders: int, gap: float, completed: Sequence[RequestHandle]) -> None:
+        """In a simulation: a step ended at `at`, `gap` seconds after the last one.
+
+        Each of the `decoders` got a token, `gap` seconds after its last one, and so did those whose prefill it has
+        `completed`; handle.counted says how many tokens these had before.
+        """
+
+    def late(self, seconds: float) -> None:
+        """In a simulation: a step was noticed to be over that long after it was, on the wall's clock."""
+
+    def failed(self, handle: RequestHandle) -> None:
+        """In a simulation: a step of the request could not be computed, which ended it at handle.finished_at."""
+
     def rejected(self, reason: str, prompts: int) -> None:
         """A queue limit refused that many prompts of one submission."""
 
@@ -31,4 +48,8 @@ class NullObserver:
     def finished(self, handle: RequestHandle) -> None: ...
     def aborted(self, handle: RequestHandle) -> None: ...
     def stopped(self, handle: RequestHandle) -> None: ...
+    def preempted(self, handle: RequestHandle) -> None: ...
+    def stepped(self, at: float, decoders: int, gap: float, completed: Sequence[RequestHandle]) -> None: ...
+    def late(self, seconds: float) -> None: ...
+    def failed(self, handle: RequestHandle) -> None: ...
     def rejected(self, reason: str, prompts: int) -> None: ...

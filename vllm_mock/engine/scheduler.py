@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from vllm_mock.engine.block_hash import BlockHash, BlockHasher, FastBlockHasher
 from vllm_mock.engine.block_ids import BlockIds
-from vllm_mock.engine.handle import ABORTED, FINISHED, RUNNING, RequestHandle
-from vllm_mock.engine.kv_cache import KVCache
+from vllm_mock.engine.handle import ABORTED, FINISHED, RUNNING, WAITING, RequestHandle
+from vllm_mock.engine.kv_cache import Allocation, KVCache
 from vllm_mock.engine.kv_events import KVEventLog
 from vllm_mock.engine.queue_limits import TOO_MANY_REQUESTS, QueueLimits
 from vllm_mock.engine.request import EngineRequest, NeverFits
@@ -78,8 +78,10 @@ class Scheduler:
 
     def queue(self, handle: RequestHandle) -> None:
         """Lets a new request wait."""
-        request = handle.request
-        self.waiting.push((request.priority, request.arrival) if self._by_priority else (), handle)
+        self.waiting.push(self._key(handle.request), handle)
+
+    def _key(self, request: EngineRequest) -> tuple[float, ...]:
+        return (request.priority, request.arrival) if self._by_priority else ()
 
     def admit(self) -> Iterator[RequestHandle]:
         """Moves requests from the queue to the running set while seats and KV blocks last."""
@@ -106,11 +108,30 @@ class Scheduler:
         self._release(handle, len(handle.request.output_token_ids))
         handle.state = FINISHED
 
-    def abort(self, handle: RequestHandle, num_output_tokens: int) -> None:
-        """Drops a waiting or running request that has `num_output_tokens` so far."""
+    def preempt(self, handle: RequestHandle, num_output_tokens: int | None) -> None:
+        """Takes the seat and the blocks of a running request, which waits from now on, before those of its rank.
+
+        `num_output_tokens` as for abort().
+        """
+        self._release(handle, num_output_tokens)
+        handle.state = WAITING
+        self.waiting.push(self._key(handle.request), handle, in_front=True)
+
+    def abort(self, handle: RequestHandle, num_output_tokens: int | None) -> None:
+        """Drops a waiting or running request that has `num_output_tokens` so far; None: its prefill is not complete."""
         if not self.waiting.remove(handle):
             self._release(handle, num_output_tokens)
         handle.state = ABORTED
+
+    def cache_prompt(self, handle: RequestHandle, num_tokens: int) -> None:
+        """Stores the blocks that the first `num_tokens` tokens of a running request fill, as far as they are hashed."""
+        allocation = handle.allocation
+        assert allocation is not None
+        start, chain = len(allocation.hashes), handle.block_hashes[: num_tokens // self.kv.block_size]
+        if start < len(chain):
+            self.kv.store(allocation, chain[start:])
+            if self.events is not None:
+                self.events.stored(handle.request, start, chain, allocation.stored)
 
     def cache_output(self, handle: RequestHandle, num_output_tokens: int) -> None:
         """Stores the blocks that a running request's first output tokens have filled."""
@@ -130,17 +151,17 @@ class Scheduler:
         Then those keep their content in blocks that nobody can share; False if that takes more blocks than there are.
         """
         holders = list(self.running) if running_too else []
-        needed = sum(self.kv.blocks_for(handle.num_total_tokens) for handle in holders)
-        if needed > self.kv.num_blocks:
+        held = [handle.allocation.blocks for handle in holders if handle.allocation is not None]
+        if sum(held) > self.kv.num_blocks:
             return False
         for handle in holders:
             assert handle.allocation is not None
             self.kv.release(handle.allocation)
         if not self.kv.reset():
             return False
-        for handle in holders:
+        for handle, blocks in zip(holders, held, strict=True):
             handle.block_hashes = ()
-            handle.allocation = self.kv.allocate((), handle.num_prompt_tokens, handle.num_total_tokens)
+            handle.allocation = self.kv.allocate((), 1, blocks * self.kv.block_size)
         if self.events is not None:
             self.events.cleared()
         if self._block_ids is not None:
@@ -148,30 +169,44 @@ class Scheduler:
         return True
 
     def _start(self, handle: RequestHandle) -> bool:
-        if len(self.running) >= self._max_num_seqs:
+        if not self.has_seat:
             return False
-        allocation = self.kv.allocate(handle.block_hashes, handle.num_prompt_tokens, handle.num_total_tokens)
+        hashes = handle.block_hashes
+        allocation = self.kv.allocate(hashes, handle.num_prompt_tokens, handle.num_total_tokens)
         if allocation is None:
             return False
+        self.seat(handle, allocation, hashes)
+        self.describe(handle, allocation)
+        return True
+
+    @property
+    def has_seat(self) -> bool:
+        """Whether one more request may run."""
+        return len(self.running) < self._max_num_seqs
+
+    def seat(self, handle: RequestHandle, allocation: Allocation, hashes: Sequence[BlockHash]) -> None:
+        """A request runs from now on, in the blocks of an allocation that was made for `hashes`."""
         handle.allocation = allocation
-        handle.num_cached_tokens = allocation.hit_blocks * self.kv.block_size
         handle.state = RUNNING
         self.running[handle] = None
         adapter = handle.request.lora_name
         if adapter is not None:
             self.running_adapters[adapter] = self.running_adapters.get(adapter, 0) + 1
         if self.events is not None:
-            hits = handle.block_hashes[: allocation.hit_blocks]
+            hits = hashes[: allocation.hit_blocks]
             if hits and handle.request.reports_hits:
                 self.events.stored(handle.request, 0, hits, hits)
-            self.events.stored(handle.request, len(hits), handle.block_hashes, allocation.stored)
+            self.events.stored(handle.request, len(hits), hashes, allocation.stored)
+        if handle.request.hands_over_kv:
+            handle.block_ids = self._number_blocks(handle)
+
+    def describe(self, handle: RequestHandle, allocation: Allocation) -> None:
+        """Where the KV cache of a request's prompt comes from, at its first start."""
+        handle.num_cached_tokens = allocation.hit_blocks * self.kv.block_size
         if handle.request.loads_kv:
             handle.num_external_tokens = handle.num_prompt_tokens - handle.num_cached_tokens
         else:
             handle.num_created_tokens = len(handle.block_hashes) * self.kv.block_size - handle.num_cached_tokens
-        if handle.request.hands_over_kv:
-            handle.block_ids = self._number_blocks(handle)
-        return True
 
     def _number_blocks(self, handle: RequestHandle) -> list[int]:
         """The numbers of the blocks of a request that starts."""
@@ -186,8 +221,9 @@ class Scheduler:
         if self.events is not None:
             self.events.removed(block)
 
-    def _release(self, handle: RequestHandle, num_output_tokens: int) -> None:
-        self.cache_output(handle, num_output_tokens)
+    def _release(self, handle: RequestHandle, num_output_tokens: int | None) -> None:
+        if num_output_tokens is not None:
+            self.cache_output(handle, num_output_tokens)
         if handle.block_ids and self._block_ids is not None:
             self._block_ids.give_back(handle.block_ids, handle.block_hashes)
         del self.running[handle]

@@ -20,14 +20,14 @@ class WaitingQueue:
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
 
-    def push(self, key: Key, handle: RequestHandle) -> None:
-        """Adds a request; among equal keys the first one stays the first."""
+    def push(self, key: Key, handle: RequestHandle, *, in_front: bool = False) -> None:
+        """Adds a request; among equal keys the first one stays the first, unless a later one comes `in_front`."""
         self._pushed += 1
         name = handle.request.lora_name
         queue = self._queues.get(name)
         if queue is None:
             queue = self._queues[name] = RemovableHeap()
-        queue.push((*key, self._pushed), handle)
+        queue.push((*key, -self._pushed if in_front else self._pushed), handle)
 
     def first(self, may_run: Callable[[str | None], bool]) -> RequestHandle | None:
         """The first request of those whose adapter may run now."""

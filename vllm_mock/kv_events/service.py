@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from vllm_mock.engine import FixedEngine
+from vllm_mock.engine import Engine
 from vllm_mock.engine.block_hash import BlockHasher
 from vllm_mock.engine.vllm_block_hash import VLLMBlockHasher
 from vllm_mock.kv_events.config import KVEventsConfig, active_config
@@ -33,7 +33,7 @@ def block_hasher(settings: Settings) -> BlockHasher | None:
 class KVEventService:
     """Publishes the events of one engine, and closes its sockets in the end."""
 
-    def __init__(self, settings: Settings, config: KVEventsConfig, engine: FixedEngine, rank: int) -> None:
+    def __init__(self, settings: Settings, config: KVEventsConfig, engine: Engine, rank: int) -> None:
         """Opens the sockets, hence after the fork. Raises SettingsError when they cannot be opened."""
         try:
             from vllm_mock.kv_events.publisher import ZmqPublisher, give_way
@@ -88,7 +88,7 @@ class KVEventService:
             sys.excepthook(*sys.exc_info())
 
 
-def open_service(settings: Settings, engine: FixedEngine, rank: int) -> KVEventService | None:
+def open_service(settings: Settings, engine: Engine, rank: int) -> KVEventService | None:
     """The service of a worker, None when no events are to be published."""
     config = active_config(settings)
     return None if config is None else KVEventService(settings, config, engine, rank)

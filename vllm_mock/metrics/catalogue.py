@@ -212,6 +212,19 @@ STREAM_LAG = Family(
     "The worst lateness of a token in the last 10 seconds: when high, this process cannot keep up.",
 )
 
+SIMULATOR_LAG = Family(
+    "vllm_mock:simulator_lag_seconds",
+    "gauge",
+    "The worst lateness of a simulated step in the last 10 seconds: when high, this process cannot keep up.",
+)
+SIMULATION_INFO = Family(
+    "vllm_mock:simulation_info",
+    "gauge",
+    "What is simulated, and where the times of its steps come from.",
+    labels=(*MODEL_LABELS, "device", "step_time", "origin"),
+)
+"""These two are there in a simulation alone."""
+
 LEGACY_FAMILIES: tuple[Family, ...] = (
     _gauge("vllm:num_requests_swapped", "Requests moved to the CPU's memory; vLLM has long stopped doing so."),
     _gauge("vllm:gpu_cache_usage_perc", "The older name of vllm:kv_cache_usage_perc."),

@@ -19,6 +19,8 @@ from vllm_mock.metrics.catalogue import (
     KV_FETCH,
     LEGACY_FAMILIES,
     SAME_AS,
+    SIMULATION_INFO,
+    SIMULATOR_LAG,
     SLEEP_DURATION,
     SLEEPS_IN_FLIGHT,
     STREAM_LAG,
@@ -64,21 +66,29 @@ class Metrics:
     """All families of one engine; attach the engine before the first scrape.
 
     `sleep_operations` and `weight_operations` take what an operator does.
-    It is the engine's EngineObserver (scheduled, finished, aborted, stopped, rejected). `record_lag(seconds)`
+    It is the engine's EngineObserver, with the methods of Traffic and `late`. `record_lag(seconds)`
     takes how late a token was sent; `http` counts requests by route.
     """
 
-    def __init__(self, settings: Settings, rank: int = 0, ranks: int = 1) -> None:
-        """`rank` is the data-parallel rank, vLLM's label `engine`, of `ranks`."""
+    def __init__(
+        self, settings: Settings, rank: int = 0, ranks: int = 1, simulation: Mapping[str, str] | None = None
+    ) -> None:
+        """`rank` is the data-parallel rank, vLLM's label `engine`, of `ranks`.
+
+        `simulation`: the labels device, step_time and origin, if the engine is a simulated one.
+        """
         self._settings = settings
         self._labels = {"model_name": settings.served_model_name[0], "engine": str(rank)}
         self._capacity = settings.num_gpu_blocks * settings.block_size
         self._other_engine = ENGINES.get(settings.llm_engine, ())
         self._bounds = {**_bounds(settings), **bounds_by_source(self._other_engine)}
         self._series: dict[str, Series] = {}
-        for family in (*_families(settings), STREAM_LAG):
+        for family in (*_families(settings), *_own_families(settings)):
             self._series[family.name] = self._make(family)
         self._series[CACHE_CONFIG] = cache_config_series(settings, self._labels["engine"])
+        if simulation is not None:
+            info = self._series[SIMULATION_INFO.name] = ValueSeries(SIMULATION_INFO, {**self._labels, **simulation})
+            info.at().value = 1
         self.value("vllm:engine_sleep_state", "awake").value = 1
         self._traffic = Traffic(
             self.value,
@@ -91,6 +101,11 @@ class Metrics:
         self.aborted = self._traffic.aborted
         self.stopped = self._traffic.stopped
         self.rejected = self._traffic.rejected
+        self.failed = self._traffic.failed
+        self.preempted = self._traffic.preempted
+        self.stepped = self._traffic.stepped
+        self._engine_lag = WorstOf(LAG_WINDOW_SECONDS)
+        self.late = self._engine_lag.record
         self._lag = WorstOf(LAG_WINDOW_SECONDS)
         self.record_lag = self._lag.record
         self.http = HttpMetrics()
@@ -140,6 +155,8 @@ class Metrics:
         """This worker's families with their present values."""
         self._read_engine()
         self.value(STREAM_LAG.name).value = self._lag.worst()
+        if self._settings.simulation:
+            self.value(SIMULATOR_LAG.name).value = self._engine_lag.worst()
         created = created_series_wanted()
         page = parse(generate_latest(self._process).decode())
         for series in self._shown:
@@ -226,6 +243,11 @@ def _families(settings: Settings) -> tuple[Family, ...]:
     if _receives_kv(settings):
         families += (KV_FETCH,)
     return families + LEGACY_FAMILIES
+
+
+def _own_families(settings: Settings) -> tuple[Family, ...]:
+    """Those that vLLM does not have."""
+    return (SIMULATOR_LAG, STREAM_LAG) if settings.simulation else (STREAM_LAG,)
 
 
 def _receives_kv(settings: Settings) -> bool:

@@ -1,6 +1,6 @@
 """What the engine's events add to vLLM's families."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from vllm_mock.engine import FINISH_REASONS, RequestHandle
 from vllm_mock.metrics.accumulators import Histogram, Value
@@ -59,6 +59,7 @@ class Traffic:
         self._observe_inference = histogram("vllm:request_inference_time_seconds").observe
         self._observe_prefill = histogram("vllm:request_prefill_time_seconds").observe
         self._observe_decode = histogram("vllm:request_decode_time_seconds").observe
+        self._preemptions = value("vllm:num_preemptions")
         self._observe_preemptions = histogram("vllm:request_num_preemptions").observe
         self._observe_computed = histogram("vllm:request_prefill_kv_computed_tokens").observe
 
@@ -94,24 +95,46 @@ class Traffic:
         self._observe_inference(ended - handle.scheduled)
         self._observe_prefill(handle.first_token_due - handle.scheduled)
         self._observe_decode(decode)
-        self._observe_preemptions(0)
+        self._observe_preemptions(handle.num_preemptions)
         self._observe_computed(handle.num_prompt_tokens - handle.num_cached_tokens - handle.num_external_tokens)
         self._count_prompt(handle, tokens)
 
     def aborted(self, handle: RequestHandle) -> None:
         self.aborted_requests.value += 1
         # vLLM forgets a request whose client has gone: it counts nowhere but in tokens.
-        if handle.timeline is not None:
+        if handle.scheduled:
             self.progress(handle, handle.finished_at)
             self._running -= 1
 
     def stopped(self, handle: RequestHandle) -> None:
         """Ended by the operator: unlike a client that leaves, vLLM counts it as finished."""
         self._success["abort"].value += 1
-        if handle.timeline is not None:
+        if handle.scheduled:
             self.progress(handle, handle.finished_at)
             self._running -= 1
             self._observe_e2e(handle.finished_at - handle.request.arrival)
+
+    def failed(self, handle: RequestHandle) -> None:
+        self._success["error"].value += 1
+        self._running -= 1
+
+    def preempted(self, handle: RequestHandle) -> None:
+        self._preemptions.value += 1
+
+    def stepped(self, at: float, decoders: int, gap: float, completed: Sequence[RequestHandle]) -> None:
+        """What a simulation's step has brought; a step that computed parts of prompts alone counts nowhere in vLLM."""
+        tokens, prompts = decoders, 0
+        if decoders:
+            self._observe_gap(gap, decoders)
+        for handle in completed:
+            if handle.counted:
+                self._observe_gap(at - handle.previous_due)
+            else:
+                prompts += self._count_prompt_tokens(handle)
+            tokens += not handle.request.pooling
+        self._generation_tokens.value += tokens
+        self.generation_throughput.add(tokens, at)
+        self._observe_iteration(prompts + tokens)
 
     def rejected(self, reason: str, prompts: int) -> None:
         self._rejections[reason].value += prompts
@@ -148,11 +171,15 @@ class Traffic:
             self.generation_throughput.add(1, timeline.dues[number])
 
     def _count_first_token(self, handle: RequestHandle) -> None:
+        computed = self._count_prompt_tokens(handle)
+        self._observe_iteration(computed if handle.request.pooling else computed + 1)
+
+    def _count_prompt_tokens(self, handle: RequestHandle) -> int:
+        """Where the prompt of a request with its first token came from; how many of its tokens were computed."""
         cached = handle.num_cached_tokens
         external = handle.num_external_tokens
         computed = handle.num_prompt_tokens - cached - external
         self._observe_first(handle.first_token_due - handle.request.arrival)
-        self._observe_iteration(computed if handle.request.pooling else computed + 1)
         self._prompt_tokens.value += handle.num_prompt_tokens
         self.prompt_throughput.add(handle.num_prompt_tokens, handle.first_token_due)
         self._computed.value += computed
@@ -164,6 +191,7 @@ class Traffic:
             self._transferred.value += external
             self._cached.value += external
             self._cached_at_peer.value += external
+        return computed
 
     def _count_gaps(self, handle: RequestHandle, counted: int, due: int) -> None:
         timeline = handle.timeline

@@ -58,8 +58,12 @@ def paced(handle: RequestHandle, render: Render, record_lag: RecordLag, idle: fl
     monotonic = time.monotonic
     patience = min(MAX_SLEEP_SECONDS, idle)
     sent = 0
-    yield from _while_queued(handle, idle)
-    while (timing := handle.next_timing()) is not None:
+    while True:
+        if handle.waiting:
+            yield from _while_queued(handle, idle)
+        timing = handle.next_timing()
+        if timing is None:
+            break
         due, interval, taken, count = timing.due, timing.interval, 0, timing.count
         while taken < count:
             now = monotonic()
@@ -114,7 +118,7 @@ def _while_held(handle: RequestHandle, idle: float) -> Iterator[Step]:
 
 
 def _while_queued(handle: RequestHandle, idle: float) -> Iterator[Step]:
-    """Steps for as long as the request waits in the queue."""
+    """Steps for as long as it is not known when the request's next token is due."""
     if idle == NEVER:
         if handle.waiting:
             yield None
@@ -149,9 +153,18 @@ class _Cursor:
         self.handle.seek(self.sent)
         self.timing = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether advance() would not block."""
+        return self.has_tokens or not self.handle.waiting
+
+    @property
+    def has_tokens(self) -> bool:
+        return self.timing is not None and self.taken < self.timing.count
+
     def advance(self) -> bool:
         """Fetch the next timing if the present one is used up; False when there are no more tokens."""
-        if self.timing is None or self.taken >= self.timing.count:
+        if not self.has_tokens:
             self.timing = self.handle.next_timing()
             self.taken = 0
         return self.timing is not None
@@ -168,7 +181,7 @@ def paced_together(
     quiet_until = time.monotonic() + idle
     cursors = [_Cursor(choice, handle) for choice, handle in enumerate(handles)]
     while cursors:
-        started = [cursor for cursor in cursors if cursor.timing is not None or not cursor.handle.waiting]
+        started = [cursor for cursor in cursors if cursor.is_known]
         if not started:
             # All wait in the queue: the first to leave it is waited for.
             yield None
@@ -221,7 +234,7 @@ def wait_for_all(handles: Sequence[RequestHandle], record_lag: RecordLag) -> boo
     """Block until every token of every sequence is due, or the operator ended it; False when one was aborted."""
     for handle in handles:
         # Blocks while the request waits in the queue.
-        handle.next_timing()
+        handle.wait_for_last_timing()
         now = time.monotonic()
         # A paused engine stops the clock of a request, and moves its last token when it goes on.
         while not handle.aborted and (handle.held or now < handle.last_token_due):

@@ -110,6 +110,15 @@ class EngineSettings:
         optional(integer(0, unit="requests")),
         "Most requests that wait, running ones not counted; more are refused with 503.",
     )
+    enable_chunked_prefill: bool = setting(
+        True, SWITCH, "In a simulation, a step may compute a part of a prompt: what has room beside the other requests."
+    )
+    long_prefill_token_threshold: int = setting(
+        0, integer(0, unit="tokens"), "In a simulation, most tokens of one prompt in a step (0: no limit)."
+    )
+    scheduler_reserve_full_isl: bool = setting(
+        True, SWITCH, "In a simulation, a request starts only when there are free blocks for its whole prompt."
+    )
     scheduling_policy: str = setting(
         "fcfs", choice("fcfs", "priority"), "Order of waiting requests: as they came, or by priority."
     )
@@ -184,6 +193,9 @@ class EngineSettings:
         "Device to simulate, such as a100, instead of constant latencies.",
         "SIMULATION",
         default_text="off",
+    )
+    time_scale: float = setting(
+        1.0, number(0, above=True), "Simulated time runs so many times faster; the metrics tell of simulated seconds."
     )
     llm_engine: str = setting(
         "vllm",

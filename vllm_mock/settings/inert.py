@@ -224,12 +224,9 @@ mori_low_latency|naive|nixl_ep|pplx
 # SchedulerConfig
 --max-num-scheduled-tokens human?
 --max-num-active-seqs int?
---long-prefill-token-threshold int
 --long-prefill-token-threshold-adaptive switch
---enable-chunked-prefill switch
 --disable-chunked-mm-input switch
 --scheduler-cls text?
---scheduler-reserve-full-isl switch
 --watermark float
 --prefill-schedule-interval int
 --disable-hybrid-kv-cache-manager switch

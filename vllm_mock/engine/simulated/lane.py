@@ -1,0 +1,116 @@
+"""A lane: the sequences that are batched together, step after step."""
+
+from vllm_mock.engine.simulated.handle import SimulatedHandle
+
+# How many ends of steps are kept before it is looked which of them are still needed.
+_ENDS_KEPT = 4096
+
+
+class Lane:
+    """A batch of sequences. Without pipeline parallelism there is one lane, else one for each stage.
+
+    Its `decoders` get one token in each step, so that a step costs nothing for each of them: what is special to a step
+    (a block is full, an output ends) is looked up by the number of the step. `kv_tokens` is the sum of the decoders'
+    KV lengths before the next step. `prefilling` are those whose known tokens are not all computed yet.
+    While a step is in flight (`busy`) it ends at `end`, and `completing` are those whose prefill it completes.
+    """
+
+    __slots__ = (
+        "_ends",
+        "_first",
+        "_trim_at",
+        "busy",
+        "completing",
+        "decoders",
+        "ending",
+        "filling",
+        "kv_tokens",
+        "prefilling",
+    )
+
+    def __init__(self) -> None:
+        self.decoders: dict[SimulatedHandle, None] = {}
+        self.prefilling: dict[SimulatedHandle, None] = {}
+        self.completing: list[SimulatedHandle] = []
+        # By step: decoders that need a new block for it, and those that get their last token from it.
+        self.filling: dict[int, list[SimulatedHandle]] = {}
+        self.ending: dict[int, list[SimulatedHandle]] = {}
+        self.kv_tokens = 0
+        self.busy = False
+        self._ends: list[float] = []
+        self._first = 0
+        self._trim_at = _ENDS_KEPT
+
+    @property
+    def next_step(self) -> int:
+        """The number of the step that is formed next."""
+        return self._first + len(self._ends)
+
+    @property
+    def end(self) -> float:
+        """When the last step that was formed ends."""
+        return self._ends[-1]
+
+    @end.setter
+    def end(self, end: float) -> None:
+        self._ends[-1] = end
+
+    @property
+    def gap(self) -> float:
+        """From the end of the step before to the end of the last one."""
+        return self._ends[-1] - self._ends[-2] if len(self._ends) > 1 else 0.0
+
+    def end_of(self, step: int) -> float | None:
+        """When a step ends, None if it was not formed yet."""
+        place = step - self._first
+        return self._ends[place] if 0 <= place < len(self._ends) else None
+
+    def ends_from(self, step: int) -> list[float]:
+        """The ends of the steps from `step` on."""
+        return self._ends[step - self._first :]
+
+    def launch(self, end: float) -> None:
+        """A step is in flight from now on; all decoders are one token further."""
+        if len(self._ends) >= self._trim_at:
+            self._trim()
+        self._ends.append(end)
+        self.kv_tokens += len(self.decoders)
+        self.busy = True
+
+    def join(self, handle: SimulatedHandle, step: int, free_tokens: int, tokens_left: int) -> None:
+        """Step `step` has completed a prefill: the sequence decodes from the next one on.
+
+        Its blocks have room for `free_tokens` more tokens; it gets `tokens_left` more (at least one).
+        """
+        self.decoders[handle] = None
+        self.kv_tokens += handle.computed
+        handle.joined = step
+        handle.ends_with = step + tokens_left
+        self.ending.setdefault(handle.ends_with, []).append(handle)
+        self.fill(handle, step + 1 + free_tokens)
+
+    def fill(self, handle: SimulatedHandle, step: int) -> None:
+        """A decoder needs its next block for `step`, if it is still there then."""
+        handle.needs_block_in = step
+        if step <= handle.ends_with:
+            self.filling.setdefault(step, []).append(handle)
+
+    def leave(self, handle: SimulatedHandle) -> None:
+        """Takes a sequence out, wherever it is; `computed` then says how many of its tokens have KV."""
+        if handle in self.decoders:
+            del self.decoders[handle]
+            handle.computed += self.next_step - 1 - handle.joined
+            self.kv_tokens -= handle.computed
+        else:
+            self.prefilling.pop(handle, None)
+
+    def _trim(self) -> None:
+        """Forgets ends of steps that no sequence of this lane looks back to."""
+        users = [*self.decoders, *self.completing]
+        needed = min((handle.segment for handle in users if handle.segment >= 0), default=self.next_step)
+        # The last one is needed for the gap to the next.
+        drop = min(needed - self._first, len(self._ends) - 1)
+        if drop > 0:
+            self._first += drop
+            del self._ends[:drop]
+        self._trim_at = 2 * len(self._ends) + _ENDS_KEPT
