@@ -10,7 +10,7 @@ DOCKER ?= docker
 IMAGES := aibrix
 
 .PHONY: serve test lint bench clean test-url docker-build docker-build-simulator docker-build-simulator-a40 \
-	docker-build-all docker-check docker-check-simulator
+	docker-build-all docker-check docker-check-simulator kind-load kind-load-simulator kind-load-simulator-a40 deploy
 
 $(VENV)/.serve: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -53,6 +53,25 @@ docker-build-simulator-a40:
 		--build-arg SIMULATION=a40 -f Dockerfile .
 
 docker-build-all: docker-build docker-build-simulator docker-build-simulator-a40
+
+# Images into the nodes of a kind cluster.
+kind-load:
+	kind load docker-image $(IMAGES)/vllm-mock:nightly
+
+kind-load-simulator:
+	kind load docker-image $(IMAGES)/vllm-simulator:nightly
+
+kind-load-simulator-a40:
+	kind load docker-image $(IMAGES)/vllm-simulator-a40:nightly
+
+# deploy-simulator applies config/simulator and clean-simulator deletes it, and so on for each folder of config.
+deploy: deploy-mock
+
+deploy-%:
+	kubectl apply -k config/$*
+
+clean-%:
+	kubectl delete --ignore-not-found -k config/$*
 
 # The Dockerfile's steps without a docker engine, in minutes (Linux, root).
 docker-check: $(VENV)/.dev
