@@ -82,7 +82,9 @@ FLAGS_OF_ONE: dict[str, tuple[str, ...]] = {
     "s2_tool_stream": (*SECOND, *ECHO, "--enable-force-include-usage"),
     "s2_kvt_stream": (*SECOND, *ECHO, "--enable-force-include-usage"),
     "s2_ti": (*SECOND, *SHORT, "--enable-tokenizer-info-endpoint"),
-    **dict.fromkeys(("s2_render", "s2_render_c"), (*SECOND, *SHORT, "--enable-scale-out")),
+    **dict.fromkeys(("s2_render", "s2_render_c", "s2_abort"), (*SECOND, *SHORT, "--enable-scale-out")),
+    # Longer than the answers that they ask for.
+    **dict.fromkeys(("s2_toktok", "s2_toktok_stream"), (*SECOND, "--enable-scale-out")),
     "s2_force_usage": (*SECOND, *SHORT, "--enable-force-include-usage"),
 }
 
@@ -126,6 +128,7 @@ ADAPTATIONS: dict[str, tuple[Callable[[Any], None], ...]] = {
     "s2_bestof": (without_transfer,),
     "s2_dprank_bad": (without_transfer,),
     "s2_emptymodel": (without_transfer,),
+    "s2_toktok": (without_transfer,),
     "s2_lora_chat": (without_transfer,),
     "s3_rerank": (other_winner,),
     "s2_ti": (where_ours_is,),

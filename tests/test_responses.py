@@ -75,6 +75,17 @@ def test_recorded_answers_with_parsers_and_a_store(name: str, servers: ServerPoo
     assert (found[0], normal(found[1])) == (status, normal(answer))
 
 
+def test_recorded_reading_and_cancelling_of_a_response_in_the_background(servers: ServerPool) -> None:
+    server = servers.get(*SECOND, environ=STORE)
+    body = {**load("s2_resp_bg")[2], "input": INPUT}
+    path = "/v1/responses/" + json.loads(ask(server, "POST", "/v1/responses", body)[1])["id"]
+    eventually(lambda: json.loads(ask(server, "GET", path, None)[1])["status"] == "completed")
+    for name, end in (("s2_resp_get", ""), ("s2_resp_cancel", "/cancel")):
+        method, _, _, status, answer = load(name)
+        found = ask(server, method, path + end, None)
+        assert (found[0], normal(found[1])) == (status, normal(answer))
+
+
 @pytest.fixture
 def client(servers: ServerPool) -> openai.OpenAI:
     flags = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes")

@@ -5,14 +5,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from vllm_mock.protocol import precheck
 from vllm_mock.protocol.chat import ChatCompletionRequest
 from vllm_mock.protocol.common import REQUEST, Int64, StopStrings
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.messages import ChatMessage
 from vllm_mock.protocol.structured import StructuredOutputsParams
 
-# A batch is answered in one piece, without the prompts.
-_NOT_PASSED_ON = frozenset(("messages", "stream", "stream_options", "echo", "prompt_logprobs", "logprob_token_ids"))
+# What is checked and then has no effect: a batch is answered in one piece, without the prompts.
+_WITHOUT_EFFECT = {
+    "stream": False,
+    "stream_options": None,
+    "echo": False,
+    "prompt_logprobs": None,
+    "logprob_token_ids": None,
+}
 # How pydantic calls the members of a union in a message: ours and vLLM's.
 _UNION_MEMBER = re.compile(r"function-after\[_same\(\), \w+\]")
 _VLLM_MEMBER = "function-wrap[__log_extra_fields__()]"
@@ -72,6 +79,7 @@ class BatchChatCompletionRequest(BaseModel):
         if data.get("use_beam_search"):
             text = "Batch chat completions do not support beam search. Please set `use_beam_search` to False."
             raise ApiError.bad_request(text, "use_beam_search")
+        precheck.check_logprobs_wanted(data)
         n = data.get("n")
         if n is not None and n != 1:
             text = "Batch chat completions do not support `n > 1`. Please set `n` to 1."
@@ -80,7 +88,7 @@ class BatchChatCompletionRequest(BaseModel):
     def chats(self) -> list[ChatCompletionRequest]:
         """A chat request per conversation. Raises ApiError."""
         given = {name: value for name, value in self.model_dump(exclude_unset=True).items() if value is not None}
-        shared = {name: value for name, value in given.items() if name not in _NOT_PASSED_ON}
+        shared = {name: value for name, value in given.items() if name != "messages"}
         shared["tool_choice"] = self.tool_choice
         if self.structured_outputs is not None:
             shared["structured_outputs"] = self.structured_outputs
@@ -88,8 +96,11 @@ class BatchChatCompletionRequest(BaseModel):
 
 
 def _chat(data: dict[str, Any]) -> ChatCompletionRequest:
-    ChatCompletionRequest.precheck(data)
     try:
-        return ChatCompletionRequest.model_validate(data)
+        ChatCompletionRequest.precheck(data)
+        chat = ChatCompletionRequest.model_validate(data)
     except ValidationError as e:
-        raise ApiError.bad_request(_UNION_MEMBER.sub(_VLLM_MEMBER, str(e))) from None
+        # Tool calls are read by an iterator, whose errors vLLM counts among the request's.
+        text = str(e).replace(f" for {e.title}\n", f" for {ChatCompletionRequest.__name__}\n", 1)
+        raise ApiError.bad_request(_UNION_MEMBER.sub(_VLLM_MEMBER, text)) from None
+    return chat.model_copy(update=_WITHOUT_EFFECT)

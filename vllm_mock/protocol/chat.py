@@ -193,9 +193,7 @@ def check_generation_prompt(data: dict[str, Any]) -> None:
 def _check_logprobs(data: dict[str, Any]) -> None:
     logprobs = data.get("logprobs")
     precheck.check_logprob_token_ids(data)
-    if data.get("logprob_token_ids") and not logprobs:
-        text = "when using `logprob_token_ids`, `logprobs` must be set to true."
-        raise ApiError.bad_request(text, "logprob_token_ids")
+    precheck.check_logprobs_wanted(data)
     precheck.check_logprobs_types(data, "top_logprobs")
     precheck.check_prompt_logprobs(data)
     top = data.get("top_logprobs")

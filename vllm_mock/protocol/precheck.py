@@ -52,6 +52,13 @@ def check_logprob_token_ids(data: dict[str, Any]) -> None:
         raise ApiError.bad_request(text, "logprob_token_ids")
 
 
+def check_logprobs_wanted(data: dict[str, Any]) -> None:
+    """Who names tokens must ask for log probabilities."""
+    if data.get("logprob_token_ids") and not data.get("logprobs"):
+        text = "when using `logprob_token_ids`, `logprobs` must be set to true."
+        raise ApiError.bad_request(text, "logprob_token_ids")
+
+
 def check_logprobs_types(data: dict[str, Any], name: str) -> None:
     """`prompt_logprobs` and the field `name` are numbers."""
     for field in ("prompt_logprobs", name):

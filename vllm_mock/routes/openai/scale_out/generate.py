@@ -79,7 +79,7 @@ def _generate(services: "Services", environ: dict[str, Any], body: Any) -> Respo
     envelope.metrics = whole_answer_metrics(runs, services.settings.enable_per_request_metrics)
     envelope.kv_transfer_params = options.kv_transfer_params(runs[0])
     choices = [_whole_choice(run, index, body.output_mode, asked.logprobs) for index, run in enumerate(runs)]
-    return json_reply(envelope.answer(final_usage(runs, options, chat=True), choices))
+    return json_reply(envelope.answer(final_usage(runs, options, chat=False), choices))
 
 
 def _whole_choice(run: Run, index: int, mode: str, top: int | None) -> Generated:
