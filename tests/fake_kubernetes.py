@@ -4,6 +4,7 @@ import contextlib
 import json
 import ssl
 import threading
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -11,15 +12,25 @@ from urllib.parse import parse_qs, urlsplit
 import trustme
 
 TOKEN = "token-of-the-service-account"
+READER = ({"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},)
 
 
 class FakeKubernetes:
     """Holds one Deployment; every change is told to the watches that are open.
 
-    `forbidden`: answer 403, as for a service account without rights. `requests`: (path, query) of each request.
+    `rules`: what the pods' Role allows. `forbidden`: answer 403, as for a service account without rights.
+    `requests`: (path, query) of each request.
     """
 
-    def __init__(self, folder: Path, name: str = "llama2-7b", namespace: str = "default", replicas: int | None = 1):
+    def __init__(
+        self,
+        folder: Path,
+        name: str = "llama2-7b",
+        namespace: str = "default",
+        replicas: int | None = 1,
+        rules: Sequence[Mapping[str, list[str]]] = READER,
+    ) -> None:
+        self._rules = rules
         self.name = name
         self.namespace = namespace
         self.forbidden = False
@@ -104,6 +115,13 @@ class FakeKubernetes:
         """How many watches were opened so far."""
         return sum("watch" in query for _, query in self.requests)
 
+    def allows(self, group: str, resource: str, verb: str) -> bool:
+        """Whether a rule of the Role gives this right."""
+        return any(
+            group in rule["apiGroups"] and resource in rule["resources"] and verb in rule["verbs"]
+            for rule in self._rules
+        )
+
     def _change(self, kind: str, replicas: int | None, *, exists: bool) -> None:
         with self._changed:
             self._version += 1
@@ -140,7 +158,9 @@ class FakeKubernetes:
                 cluster.requests.append((parts.path, query))
                 if self.headers.get("Authorization") != f"bearer {TOKEN}":
                     return self.refuse(401, "Unauthorized")
-                if cluster.forbidden:
+                if cluster.forbidden or not cluster.allows(
+                    "apps", "deployments", "watch" if "watch" in query else "list"
+                ):
                     return self.refuse(403, "Forbidden")
                 if parts.path != f"/apis/apps/v1/namespaces/{cluster.namespace}/deployments":
                     return self.refuse(404, "NotFound")
