@@ -1,6 +1,7 @@
 """What the tests of engine and metrics share: settings, a clock that only moves when told, a recording observer."""
 
 from vllm_mock.engine import EngineRequest, FixedEngine
+from vllm_mock.engine.observer import NullObserver
 from vllm_mock.settings import Settings
 
 
@@ -14,7 +15,7 @@ class VirtualClock:
         return self.now
 
 
-class Recorder:
+class Recorder(NullObserver):
     """An observer that keeps the events in order."""
 
     def __init__(self):

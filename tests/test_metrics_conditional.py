@@ -1,6 +1,7 @@
 """Families that are there only with their flags, or after their first event."""
 
 import re
+import time
 
 import requests
 from server import INSTANT, TINY, Server, ServerPool
@@ -56,3 +57,30 @@ def test_sleep_operations_show_after_the_first_one(servers: ServerPool) -> None:
     found = [value(server, f'{name}{{operation="{kind}"}}') for kind in ("sleep", "wake", "release_kv_cache_memory")]
     assert found == [1, 1, 2]
     assert value(server, 'vllm:sleep_mode_operations_in_flight{operation="sleep"}') == 0
+
+
+def test_residency_of_kv_blocks(servers: ServerPool) -> None:
+    blocks = ("--num-gpu-blocks-override", "4", "--kv-cache-metrics", "--kv-cache-metrics-sample", "1")
+    server = servers.get(*TINY, *INSTANT, *blocks)
+
+    def complete(prompt: str) -> None:
+        # 40 tokens: two full blocks and a third.
+        body = {"model": "tiny", "prompt": prompt * 40, "max_tokens": 1}
+        assert requests.post(server.base_url + "/v1/completions", json=body, timeout=10).ok
+
+    def count(family: str) -> float:
+        return value(server, f'vllm:kv_block_{family}_seconds_count{{engine="0",model_name="tiny"}}')
+
+    def total(family: str) -> float:
+        return value(server, f'vllm:kv_block_{family}_seconds_sum{{engine="0",model_name="tiny"}}')
+
+    for _ in range(3):
+        complete("a")
+        time.sleep(0.05)
+    assert count("lifetime") == 0
+    complete("b")
+    # Three blocks were needed and two empty, so that one had to go; its two hits were 0.05 s apart at least.
+    assert [count(family) for family in ("lifetime", "idle_before_evict", "reuse_gap")] == [1, 1, 1]
+    assert total("reuse_gap") > 0.05
+    assert total("lifetime") > total("idle_before_evict") + total("reuse_gap") > 0.1
+    assert "kv_block" not in page(servers.get(*TINY, *INSTANT))

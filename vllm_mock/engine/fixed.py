@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Sequence
 from vllm_mock.engine.block_hash import BlockHasher
 from vllm_mock.engine.handle import RUNNING, WAITING, RequestHandle, SamplingGroup
 from vllm_mock.engine.kv_events import KVEvent
+from vllm_mock.engine.kv_residency import kv_residency
 from vllm_mock.engine.latency import LatencyModel
 from vllm_mock.engine.observer import EngineObserver, NullObserver
 from vllm_mock.engine.removable_heap import RemovableHeap
@@ -38,6 +39,7 @@ class FixedEngine:
         self._observer = observer or NullObserver()
         self._clock = clock
         self._ends: RemovableHeap[RequestHandle] = RemovableHeap()
+        self._scheduler.kv.residency = kv_residency(settings, self._clock, self._observer.block_evicted)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._thread_runs = False

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from vllm_mock.engine.block_hash import BlockHash
+from vllm_mock.engine.kv_residency import KVResidency
 
 
 class Allocation:
@@ -31,10 +32,11 @@ class KVCache:
     then the least recently used goes first, and of one request the tail before the head.
     Blocks that nobody can share have no identity: they are only counted.
 
-    `on_evicted` is called with the hash of each block that is no longer cached since its room was needed.
+    `on_evicted` is called with the hash of each block that is no longer cached since its room was needed;
+    `residency` is told of everything that happens to blocks.
     """
 
-    __slots__ = ("_idle", "_private", "_referenced", "block_size", "num_blocks", "on_evicted")
+    __slots__ = ("_idle", "_private", "_referenced", "block_size", "num_blocks", "on_evicted", "residency")
 
     def __init__(self, num_blocks: int, block_size: int) -> None:
         self.num_blocks = num_blocks
@@ -43,6 +45,7 @@ class KVCache:
         self._referenced: dict[BlockHash, int] = {}
         self._idle: OrderedDict[BlockHash, None] = OrderedDict()
         self.on_evicted: Callable[[BlockHash], None] | None = None
+        self.residency: KVResidency | None = None
 
     @property
     def used_blocks(self) -> int:
@@ -81,6 +84,8 @@ class KVCache:
         referenced = list(hashes[:hits])
         for block in referenced:
             self._reference(block)
+        if self.residency is not None:
+            self.residency.used(referenced)
         self._make_room(new_blocks)
         self._private += new_blocks
         allocation = Allocation(referenced, hits, new_blocks)
@@ -117,6 +122,8 @@ class KVCache:
         allocation.hashes += full
         allocation.private -= len(full) - shared
         self._private -= len(full) - shared
+        if self.residency is not None:
+            self.residency.stored(stored)
 
     def release(self, allocation: Allocation) -> None:
         """Gives the blocks back; those that were stored stay cached."""
@@ -134,6 +141,8 @@ class KVCache:
         if self.used_blocks:
             return False
         self._idle.clear()
+        if self.residency is not None:
+            self.residency.cleared()
         return True
 
     def lookup(self, hashes: Sequence[BlockHash], num_prompt_tokens: int) -> tuple[int, int]:
@@ -162,5 +171,7 @@ class KVCache:
         empty = self.free_blocks - len(self._idle)
         for _ in range(new_blocks - empty):
             block, _none = self._idle.popitem(last=False)
+            if self.residency is not None:
+                self.residency.evicted(block)
             if self.on_evicted is not None:
                 self.on_evicted(block)

@@ -40,6 +40,9 @@ class EngineObserver(Protocol):
     def rejected(self, reason: str, prompts: int) -> None:
         """A queue limit refused that many prompts of one submission."""
 
+    def block_evicted(self, lifetime: float, idle: float, reuse_gaps: Sequence[float]) -> None:
+        """With --kv-cache-metrics: what became of a cached block, in seconds; see KVResidency."""
+
 
 class NullObserver:
     """Counts nothing."""
@@ -53,3 +56,4 @@ class NullObserver:
     def late(self, seconds: float) -> None: ...
     def failed(self, handle: RequestHandle) -> None: ...
     def rejected(self, reason: str, prompts: int) -> None: ...
+    def block_evicted(self, lifetime: float, idle: float, reuse_gaps: Sequence[float]) -> None: ...

@@ -38,6 +38,10 @@ BUCKETS: dict[str, tuple[float, ...]] = {
     "iteration_tokens": (1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384),
     "request_params_n": (1, 2, 5, 10, 20),
     "request_num_preemptions": (1, 2, 3, 4, 5, 10, 20),
+    "kv_residency": (
+        *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+        *(1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800),
+    ),
     "operations": (0.01, 0.1, 1, 10, 30, 60, 120, 300, 600),
 }
 
@@ -154,6 +158,25 @@ VLLM_FAMILIES: tuple[Family, ...] = (
         "Prompt tokens computed for each finished request, cached ones excluded.",
     ),
 )
+
+KV_RESIDENCY: tuple[Family, ...] = (
+    _histogram(
+        "vllm:kv_block_lifetime_seconds",
+        "kv_residency",
+        "From storing to eviction of sampled blocks of the prefix cache, in seconds.",
+    ),
+    _histogram(
+        "vllm:kv_block_idle_before_evict_seconds",
+        "kv_residency",
+        "From the last use to the eviction of sampled blocks of the prefix cache, in seconds.",
+    ),
+    _histogram(
+        "vllm:kv_block_reuse_gap_seconds",
+        "kv_residency",
+        "From one use to the next of sampled blocks of the prefix cache, in seconds.",
+    ),
+)
+"""There with --kv-cache-metrics."""
 
 TOOL_CALL_PARSER = Family(
     "vllm:tool_call_parser_invocations",

@@ -17,6 +17,7 @@ from vllm_mock.metrics.cache_config import CACHE_CONFIG, cache_config_series
 from vllm_mock.metrics.catalogue import (
     BUCKETS,
     KV_FETCH,
+    KV_RESIDENCY,
     LEGACY_FAMILIES,
     SAME_AS,
     SIMULATION_INFO,
@@ -35,6 +36,7 @@ from vllm_mock.metrics.engine_families import ENGINES, engine_labels
 from vllm_mock.metrics.engine_series import Source, bounds_by_source, engine_series
 from vllm_mock.metrics.families import HistogramSeries, Series, Shown, ValueSeries, created_series_wanted
 from vllm_mock.metrics.http import HttpMetrics
+from vllm_mock.metrics.kv_residency import residency_observer
 from vllm_mock.metrics.lora_info import LoRAInfo
 from vllm_mock.metrics.operations import Operations
 from vllm_mock.metrics.page import Page, parse, to_bytes
@@ -104,6 +106,7 @@ class Metrics:
         self.failed = self._traffic.failed
         self.preempted = self._traffic.preempted
         self.stepped = self._traffic.stepped
+        self.block_evicted = residency_observer(self.histogram) if settings.kv_cache_metrics else _not_counted
         self._engine_lag = WorstOf(LAG_WINDOW_SECONDS)
         self.late = self._engine_lag.record
         self._lag = WorstOf(LAG_WINDOW_SECONDS)
@@ -238,6 +241,8 @@ class Metrics:
 def _families(settings: Settings) -> tuple[Family, ...]:
     """Those that are always there, and those that the flags ask for."""
     families = VLLM_FAMILIES
+    if settings.kv_cache_metrics:
+        families += KV_RESIDENCY
     if settings.tool_call_parser:
         families += (TOOL_CALL_PARSER,)
     if _receives_kv(settings):
@@ -248,6 +253,9 @@ def _families(settings: Settings) -> tuple[Family, ...]:
 def _own_families(settings: Settings) -> tuple[Family, ...]:
     """Those that vLLM does not have."""
     return (SIMULATOR_LAG, STREAM_LAG) if settings.simulation else (STREAM_LAG,)
+
+
+def _not_counted(lifetime: float, idle: float, reuse_gaps: Sequence[float]) -> None: ...
 
 
 def _receives_kv(settings: Settings) -> bool:

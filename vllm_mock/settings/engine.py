@@ -220,6 +220,10 @@ class MetricsSettings:
     custom_histogram_buckets: dict[str, list[float]] = setting(
         {}, optional(HISTOGRAM_BUCKETS, {}), "Bounds of the buckets, by name of the histogram's group."
     )
+    kv_cache_metrics: bool = setting(
+        False, SWITCH, "Show how long blocks stay in the prefix cache, and how often they are used."
+    )
+    kv_cache_metrics_sample: float = setting(0.01, number(0, 1), "Share of the blocks that this follows.")
     metrics_overrides: dict[str, Any] = from_environment(
         {}, json_object(), "Values for POST /set_metrics's keys at start.", "METRICS_OVERRIDES"
     )

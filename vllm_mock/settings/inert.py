@@ -213,8 +213,6 @@ mori_low_latency|naive|nixl_ep|pplx
 --otlp-traces-endpoint text?
 --collect-detailed-traces all|model|worker? ...
 --per-request-spec-decode-metrics detailed|none|summary
---kv-cache-metrics switch
---kv-cache-metrics-sample float
 --cudagraph-metrics switch
 --enable-layerwise-nvtx-tracing switch
 --enable-mfu-metrics switch

@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Sequence
 from vllm_mock.engine.block_hash import BlockHasher
 from vllm_mock.engine.handle import RUNNING, WAITING, RequestHandle, SamplingGroup
 from vllm_mock.engine.kv_events import KVEvent
+from vllm_mock.engine.kv_residency import kv_residency
 from vllm_mock.engine.observer import EngineObserver, NullObserver
 from vllm_mock.engine.request import EnginePaused, EngineRequest, QueueFull
 from vllm_mock.engine.scheduler import Scheduler
@@ -43,6 +44,7 @@ class Simulator:
         self._scheduler = Scheduler(settings, hasher)
         self._gpu = SimulatedGPU(settings, self._scheduler, step_time, self._observer, self._log_failure)
         self._clock = clock or SimulatedClock(settings.time_scale)
+        self._scheduler.kv.residency = kv_residency(settings, self._clock, self._observer.block_evicted)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._thread_runs = False
