@@ -7,12 +7,6 @@ from .flag import Environment, from_environment, setting
 from .kinds import LATCH, SWITCH, TEXT, Kind, choice, human, integer, json_object, number, optional
 from .structures import HISTOGRAM_BUCKETS, KV_EVENTS, KV_TRANSFER
 
-
-def _simulation(text: str) -> str:
-    return "" if text.lower() == "disabled" else text
-
-
-SIMULATION = Kind(lambda words: _simulation(words[0]), "a device or disabled", "DEVICE")
 # AIBrix's variable has 0 for "no capacity is set".
 CAPACITY = Kind(
     lambda words: integer(0).convert(words) or None,
@@ -186,16 +180,6 @@ class EngineSettings:
     )
     host_ip: str | None = from_environment(
         None, TEXT, "Address of this node, for endpoints tcp://*:0.", "VLLM_HOST_IP", default_text="found by a route"
-    )
-    simulation: str = from_environment(
-        "",
-        SIMULATION,
-        "Device to simulate, such as a100, instead of constant latencies.",
-        "SIMULATION",
-        default_text="off",
-    )
-    time_scale: float = setting(
-        1.0, number(0, above=True), "Simulated time runs so many times faster; the metrics tell of simulated seconds."
     )
     llm_engine: str = setting(
         "vllm",

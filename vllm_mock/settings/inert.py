@@ -49,7 +49,6 @@ TABLE = """\
 --allowed-local-media-path text
 --allowed-media-domains text? ...
 --code-revision text?
---quantization -q text?
 --quantization-config json?
 --allow-deprecated-quantization switch
 --enforce-eager switch
@@ -228,7 +227,6 @@ mori_low_latency|naive|nixl_ep|pplx
 --watermark float
 --prefill-schedule-interval int
 --disable-hybrid-kv-cache-manager switch
---async-scheduling switch
 # CompilationConfig
 --cudagraph-capture-sizes int ...
 --max-cudagraph-capture-size int

@@ -67,6 +67,13 @@ class ModelSettings:
         default_text="huggingface_token of config.json",
         secret=True,
     )
+    quantization: str | None = setting(
+        None,
+        optional(TEXT),
+        "Type of the weights, such as fp8 or awq; counts in a simulation.",
+        also=("-q",),
+        default_text="that of the model's config.json or name",
+    )
     max_model_len: int = setting(
         DEFAULT_MAX_MODEL_LEN,
         human_or_auto(DEFAULT_MAX_MODEL_LEN, unit="tokens"),

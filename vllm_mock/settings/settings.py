@@ -8,6 +8,7 @@ from .engine import EngineSettings, LatencySettings, MetricsSettings
 from .flag import Flag, rows
 from .model import ChatSettings, LoRASettings, ModelSettings, OutputSettings
 from .server import PodSettings, ServerSettings
+from .simulation import SimulationSettings
 
 TOPICS: tuple[type, ...] = (
     ServerSettings,
@@ -16,6 +17,7 @@ TOPICS: tuple[type, ...] = (
     ChatSettings,
     LatencySettings,
     EngineSettings,
+    SimulationSettings,
     LoRASettings,
     MetricsSettings,
     PodSettings,
@@ -36,6 +38,7 @@ class Settings(
     ChatSettings,
     LatencySettings,
     EngineSettings,
+    SimulationSettings,
     LoRASettings,
     MetricsSettings,
     PodSettings,

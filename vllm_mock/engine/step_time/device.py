@@ -1,6 +1,7 @@
 """Device: what a GPU can do, from data/devices.json."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from vllm_mock.engine.step_time.tables import table
 from vllm_mock.settings import SettingsError
@@ -8,42 +9,71 @@ from vllm_mock.settings import SettingsError
 
 @dataclass(frozen=True, slots=True)
 class Efficiency:
-    """How near a device comes to its data sheet.
+    """How near a device comes to its data sheet, where it was fitted (docs/fidelity.md).
 
-    weights, kv_cache, gemm, attention: shares of the peak that reading weights, reading KV caches, multiplying
-    matrices and the attention of prompts reach. sharpness: exponent of the smooth maximum of reading weights and
-    multiplying; large: they overlap perfectly, 1: they add up.
-    layer, prefill_layer: seconds per layer of a step, and besides of one with a prompt in it.
-    all_reduce: seconds of one; all_reduce_token: seconds per token of 4096 values.
+    Shares of the peak that are reached, by the bytes of a value: weights, kv_cache: in reading them; gemm: in
+    multiplying matrices; expert_weights, expert_gemm: the same for the experts of a mixture. attention: the share in
+    the attention of prompts.
+    sharpness: exponent of the smooth maximum of reading weights of that size and multiplying; large: they overlap
+    perfectly, 1: they add up.
+    expert_spread: exponent of the share of the experts that a step touches: below 1, few experts are read slowly.
+    layer, expert_layer, prefill_layer: seconds per layer of a step, besides for its experts, and besides in a step
+    with a prompt. sequence: seconds per decoding sequence and layer.
+    traffic, expert_traffic: how often each hidden value passes memory per layer, and per active expert, besides.
+    all_reduce: seconds of one; link: share of the links' bandwidth that it reaches.
     """
 
-    weights: float
-    kv_cache: float
-    gemm: float
+    weights: dict[float, float]
+    kv_cache: dict[float, float]
+    gemm: dict[float, float]
     attention: float
-    sharpness: float
+    sharpness: dict[float, float]
+    expert_weights: dict[float, float]
+    expert_gemm: dict[float, float]
+    expert_spread: dict[float, float]
     layer: float
+    expert_layer: float
     prefill_layer: float
+    sequence: float
+    traffic: float
+    expert_traffic: float
     all_reduce: float
-    all_reduce_token: float
+    link: float
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU. memory: bytes. bandwidth: bytes per second of its memory. flops: dense, per second, by bytes of a value.
-
-    host: seconds per step that the CPU adds.
+    """A GPU. memory: bytes that CUDA or ROCm reports. bandwidth, link: bytes per second of its memory, and to
+    another GPU in one direction. flops: dense operations per second, by the bytes of a value.
     """
 
     name: str
     memory: float
     bandwidth: float
+    link: float
     flops: dict[float, float]
     efficiency: Efficiency
 
-    def flops_for(self, weight_bytes: float) -> float:
-        """Operations per second on values of `weight_bytes`; 16-bit speed where the device has no unit for fewer."""
-        return self.flops.get(weight_bytes, self.flops[2])
+    def read(self, value_bytes: float, experts: bool = False) -> float:
+        """Bytes per second that reading weights of this size reaches."""
+        return self.bandwidth * share(
+            self.efficiency.expert_weights if experts else self.efficiency.weights, value_bytes
+        )
+
+    def read_kv_cache(self, value_bytes: float) -> float:
+        """Bytes per second that reading KV caches with values of this size reaches."""
+        return self.bandwidth * share(self.efficiency.kv_cache, value_bytes)
+
+    def multiply(self, value_bytes: float, experts: bool = False) -> float:
+        """Operations per second that multiplying matrices reaches, on the narrowest type that holds the values."""
+        width = min((size for size in self.flops if size >= value_bytes), default=2)
+        shares = self.efficiency.expert_gemm if experts else self.efficiency.gemm
+        return self.flops[width] * shares.get(width, shares[2])
+
+
+def share(shares: dict[float, float], value_bytes: float) -> float:
+    """The one of the largest size that is not above `value_bytes`."""
+    return shares[max((size for size in shares if size <= value_bytes), default=min(shares))]
 
 
 def device_names() -> list[str]:
@@ -54,29 +84,50 @@ def device_names() -> list[str]:
 def find_device(name: str) -> Device:
     """The device of this name, in any case and with dashes for underscores; SettingsError names those there are."""
     key = name.lower().replace("_", "-").removeprefix("nvidia-")
-    found = table("devices").get(key)
-    while found and "same_as" in found:
-        found = table("devices")[found["same_as"]]
+    found = _entry(key)
     if found is None:
         raise SettingsError(f"SIMULATION={name}: no such device; known are {', '.join(device_names())}")
     return Device(
-        name=key,
+        name=found["name"],
         memory=found["memory_gib"] * 2**30,
         bandwidth=found["bandwidth_gb_s"] * 1e9,
+        link=found["link_gb_s"] * 1e9,
         flops={float(size): tera * 1e12 for size, tera in found["tflops"].items()},
         efficiency=_efficiency(found["efficiency"]),
     )
 
 
-def _efficiency(values: dict[str, float]) -> Efficiency:
+def _entry(key: str) -> dict[str, Any] | None:
+    """The entry, completed by what it takes from the device that it is like; an alias is nothing else."""
+    found = table("devices").get(key)
+    if found is None:
+        return None
+    base = _entry(found["like"]) if "like" in found else None
+    if base is not None and len(found) == 1:
+        return base
+    return {**(base or {}), "name": key, **found}
+
+
+def _efficiency(values: dict[str, Any]) -> Efficiency:
     return Efficiency(
-        weights=values["weights"],
-        kv_cache=values["kv_cache"],
-        gemm=values["gemm"],
+        weights=_by_size(values["weights"]),
+        kv_cache=_by_size(values["kv_cache"]),
+        gemm=_by_size(values["gemm"]),
         attention=values["attention"],
-        sharpness=values["sharpness"],
+        sharpness=_by_size(values["sharpness"]),
+        expert_weights=_by_size(values["expert_weights"]),
+        expert_gemm=_by_size(values["expert_gemm"]),
+        expert_spread=_by_size(values["expert_spread"]),
         layer=values["layer_us"] * 1e-6,
+        expert_layer=values["expert_layer_us"] * 1e-6,
         prefill_layer=values["prefill_layer_us"] * 1e-6,
+        sequence=values["sequence_ns"] * 1e-9,
+        traffic=values["traffic"],
+        expert_traffic=values["expert_traffic"],
         all_reduce=values["all_reduce_us"] * 1e-6,
-        all_reduce_token=values["all_reduce_token_ns"] * 1e-9,
+        link=values["link"],
     )
+
+
+def _by_size(shares: dict[str, float]) -> dict[float, float]:
+    return {float(size): share for size, share in shares.items()}
