@@ -116,6 +116,8 @@ def test_all_names_of_the_table_are_vllms_or_our_own():
         *("--kv-cache-transfer-time-per-token", "--kv-cache-transfer-time-std-dev"),
         "--kv-events-format",
         "--time-scale",
+        *("--step-time", "--vidur-profiles", "--simulation-cache", "--prepare-simulation", "--time-limit"),
+        *("--replica-config-device", "--replica-config-model-name"),
     }
 
 
@@ -124,7 +126,7 @@ _OTHER_DEFAULTS = {
     *("model", "max_model_len", "max_num_seqs", "max_num_batched_tokens", "num_gpu_blocks", "block_size"),
     *("enable_chunked_prefill", "enable_prefix_caching", "enable_lora", "api_key", "served_model_name", "lora_modules"),
     *("default_chat_template_kwargs", "custom_histogram_buckets", "disable_access_log_for_endpoints"),
-    *("structured_outputs_config", "profiler_config"),
+    *("structured_outputs_config", "profiler_config", "async_scheduling"),
 }
 
 

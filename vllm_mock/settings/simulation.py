@@ -1,7 +1,7 @@
 """Rows of the table: the GPU that is simulated instead of constant latencies."""
 
 from .flag import Environment, setting
-from .kinds import PATH, SWITCH, TEXT, Kind, choice, number, optional
+from .kinds import LATCH, PATH, SWITCH, TEXT, Kind, choice, number, optional
 
 
 def _simulation(text: str) -> str:
@@ -53,7 +53,7 @@ class SimulationSettings:
         environment=(Environment("VLLM_MOCK_CACHE"),),
         default_text="~/.cache/vllm-mock",
     )
-    prepare_simulation: bool = setting(False, SWITCH, "Fill that folder, downloading what helps, and exit.")
+    prepare_simulation: bool = setting(False, LATCH, "Fill that folder, downloading what helps, and exit.")
     time_limit: float | None = setting(
         None, optional(number(0, unit="seconds")), "As --prepare-simulation; the time itself does not matter."
     )
