@@ -39,6 +39,8 @@ class StepFormer:
         self._reserves = settings.scheduler_reserve_full_isl
         self._by_priority = settings.scheduling_policy == "priority"
         self._admitted = 0
+        # Requests that wait for blocks of others which are in flight: nobody may start in their stead.
+        self._starved: set[SimulatedHandle] = set()
         self.preempted = False
         self._planned: dict[SimulatedHandle, tuple[int, int]] = {}
 
@@ -53,7 +55,7 @@ class StepFormer:
         budget = self._budget - len(lane.decoders)
         if lane.prefilling:
             budget = self._continue_prefills(lane, budget)
-        if admits and not self.preempted and self._scheduler.waiting:
+        if admits and not self.preempted and not self._starved and self._scheduler.waiting:
             self._admit(lane, budget, now)
         if not lane.decoders and not self._planned:
             return None
@@ -65,6 +67,7 @@ class StepFormer:
         assert lane is not None
         decodes = handle in lane.decoders
         lane.leave(handle)
+        self.forget(handle)
         handle.close_segment()
         self._planned.pop(handle, None)
         handle.doomed = False
@@ -73,6 +76,10 @@ class StepFormer:
         self._scheduler.preempt(handle, len(handle.dues) if decodes else None)
         self._observer.preempted(handle)
         self.preempted = True
+
+    def forget(self, handle: SimulatedHandle) -> None:
+        """A request does not run any longer."""
+        self._starved.discard(handle)
 
     @property
     def planned(self) -> list[SimulatedHandle]:
@@ -163,7 +170,7 @@ class StepFormer:
         handle.order = self._admitted
         handle.lane = lane
         handle.computed = cached
-        if not handle.scheduled:
+        if not handle.num_preemptions:
             handle.scheduled = now
             self._scheduler.describe(handle, allocation)
             self._observer.scheduled(handle)
@@ -181,10 +188,12 @@ class StepFormer:
             victim = self._victim()
             if victim.lane is not handle.lane and victim.lane is not None and victim.lane.busy:
                 victim.doomed = True
+                self._starved.add(handle)
                 return False
             self.preempt(victim)
             if victim is handle:
                 return False
+        self._starved.discard(handle)
         return True
 
     def _victim(self) -> SimulatedHandle:

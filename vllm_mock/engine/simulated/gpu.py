@@ -41,7 +41,7 @@ class SimulatedGPU:
         self._observer = observer
         self._former = StepFormer(settings, scheduler, observer, self._fetch)
         self._latency = LatencyModel(settings)
-        self._lanes = [Lane() for _ in range(settings.pipeline_parallel_size)]
+        self.lanes = [Lane() for _ in range(settings.pipeline_parallel_size)]
         self._stages = settings.pipeline_parallel_size
         self._first_stage_free_at = -NEVER
         self._last_end = -NEVER
@@ -55,7 +55,7 @@ class SimulatedGPU:
         """All that happens up to `now`, each event at its own instant."""
         while self.next_event <= now:
             at = self.next_event
-            for lane in self._lanes:
+            for lane in self.lanes:
                 if lane.busy and lane.end <= at:
                     self._complete(lane, at)
             while self._fetches and self._fetches[0][0] <= at:
@@ -65,7 +65,7 @@ class SimulatedGPU:
     def launch(self, now: float) -> None:
         """Starts what can start, after advance(now): something came, went, or was allowed."""
         if now >= self._first_stage_free_at:
-            for lane in self._lanes:
+            for lane in self.lanes:
                 if not lane.busy and self._launch(lane, now) and self._stages > 1:
                     break
         self.next_event = self._find_next_event(now)
@@ -81,13 +81,14 @@ class SimulatedGPU:
         tokens = handle.tokens_due(now)
         decodes = handle in lane.decoders
         lane.leave(handle)
+        self._former.forget(handle)
         handle.close_segment(now)
         handle.counted = tokens
         return tokens if decodes else None
 
     def postpone(self, seconds: float) -> None:
         """All that is under way takes `seconds` longer: time stood still."""
-        for lane in self._lanes:
+        for lane in self.lanes:
             if lane.busy:
                 lane.end += seconds
         self._first_stage_free_at += seconds
@@ -105,7 +106,7 @@ class SimulatedGPU:
         return sum(self._is_awaited(order, handle) for _, order, handle in self._fetches)
 
     def _find_next_event(self, now: float) -> float:
-        ends = [lane.end for lane in self._lanes if lane.busy]
+        ends = [lane.end for lane in self.lanes if lane.busy]
         if self._fetches:
             ends.append(self._fetches[0][0])
         if self._stages > 1 and len(ends) < self._stages and self._first_stage_free_at > now:
