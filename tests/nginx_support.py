@@ -21,6 +21,8 @@ if shutil.which("nginx") is None:
     pytest.skip("nginx is not installed", allow_module_level=True)
 
 START_SECONDS = 20.0
+# How a worker calls itself once it accepts nothing any more.
+LEAVING = "nginx: worker process is shutting down"
 # No second try for a request that fails: what a server loses, the client sees.
 CONFIGURATION = """
 daemon off;
@@ -51,6 +53,14 @@ http {{
 """
 
 
+def _title(pid: str) -> str:
+    """What a process calls itself; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().strip("\0")
+    except OSError:
+        return ""
+
+
 class Nginx:
     """Round robin over the servers it was last told of."""
 
@@ -78,7 +88,8 @@ class Nginx:
 
     def _wait_until_configured(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while self._configuration() != str(self._number):
+        # For a moment, workers of before and after accept requests.
+        while self._configuration() != str(self._number) or self._accepting_workers() != 1:
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError((self._folder / "nginx.log").read_text())
             time.sleep(0.02)
@@ -88,6 +99,11 @@ class Nginx:
             return self.request("GET", "/ping").header("X-Configuration")
         except OSError:
             return None
+
+    def _accepting_workers(self) -> int:
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return sum(_title(child) not in ("", LEAVING) for child in children)
 
     def request(self, method: str, path: str, body: object = None, headers: Mapping[str, str] = {}) -> Reply:
         return exchange(self.port, method, path, body, headers, 60.0)

@@ -8,7 +8,6 @@ import json
 import math
 import re
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -173,16 +172,17 @@ def ask_the_dashboards_questions(drill: Drill) -> None:
 def drain_one(drill: Drill) -> None:
     """A pod ends: it gets no new requests, then SIGTERM, while it streams. Every stream comes to its end."""
     ending, *others = drill.pods
-    began = threading.Barrier(STREAMS + 1)
+    before = drill.total("vllm:e2e_request_latency_seconds_count")
 
-    def stream() -> Reply:
-        began.wait()
-        return drill.chat(stream=True, tokens=LONG_TOKENS)
+    def started() -> float:
+        running = drill.total("vllm:num_requests_running")
+        return running + drill.total("vllm:e2e_request_latency_seconds_count") - before
 
     with ThreadPoolExecutor(2 * STREAMS) as clients:
-        streams: list[Future[Reply]] = [clients.submit(stream) for _ in range(STREAMS)]
-        began.wait()
-        eventually(lambda: ending.gauge("vllm:num_requests_running") > 0, "it streams")
+        streams: list[Future[Reply]] = [
+            clients.submit(drill.chat, stream=True, tokens=LONG_TOKENS) for _ in range(STREAMS)
+        ]
+        eventually(lambda: started() == STREAMS, "every request has reached its pod")
         # What preStop waits for: nobody finds the pod any more.
         drill.service.tell(others)
         assert ending.gauge("vllm:num_requests_running") > 0
