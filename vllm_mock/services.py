@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vllm_mock.elastic_ep import ElasticEP
 from vllm_mock.engine import Engine, FixedEngine
 from vllm_mock.engine_control import EngineControl
+from vllm_mock.faults import Faults
 from vllm_mock.generation import Generator
 from vllm_mock.kv_events.service import KVEventService, block_hasher, open_service
 from vllm_mock.kv_transfer import KVTransfer
@@ -58,6 +59,7 @@ class Services:
     limits: Limits
     fingerprint: str | None
     kv_transfer: KVTransfer
+    faults: Faults
     kv_events: KVEventService | None = None
     generating: int = 0
 
@@ -76,6 +78,7 @@ def build_services(settings: Settings) -> Services:
     metrics.attach(engine, lambda: bool(adapters.all()))
     overrides = _overrides(settings, metrics, store)
     replicas = ReplicaCount(store, settings.default_replicas)
+    page = Presentation(settings, WorkersPage(metrics, peers, rank).page, overrides, replicas)
     return Services(
         settings=settings,
         tokenizer=tokenizer,
@@ -83,7 +86,7 @@ def build_services(settings: Settings) -> Services:
         engine=engine,
         metrics=metrics,
         http_metrics=metrics.http,
-        metrics_page=Presentation(settings, WorkersPage(metrics, peers, rank).page, overrides, replicas),
+        metrics_page=page,
         overrides=overrides,
         replicas=replicas,
         peers=peers,
@@ -97,6 +100,7 @@ def build_services(settings: Settings) -> Services:
         watcher=ConnectionWatcher(),
         fingerprint=system_fingerprint(settings),
         kv_transfer=KVTransfer(settings, rank, ranks),
+        faults=Faults(store, peers, engine.abort_all, page.render),
         kv_events=open_service(settings, engine, rank),
     )
 

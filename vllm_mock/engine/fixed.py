@@ -314,7 +314,13 @@ class FixedEngine:
         # A choice that finds its prompt in the cache waits for the one that computes it.
         earliest = group.first_due if group is not None else 0.0
         handle.timeline = self._latency.timeline(
-            now, uncached, output, running, earliest=earliest, loads_kv=handle.request.loads_kv
+            now,
+            uncached,
+            output,
+            running,
+            earliest=earliest,
+            loads_kv=handle.request.loads_kv,
+            delay=handle.request.delay,
         )
         if group is not None:
             group.first_due = handle.timeline.first

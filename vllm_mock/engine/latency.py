@@ -57,15 +57,16 @@ class LatencyModel:
         *,
         earliest: float = 0.0,
         loads_kv: bool = False,
+        delay: float = 0.0,
     ) -> Timeline:
         """The schedule of a request that leaves the queue at `start` and is one of `running`.
 
         Its first token does not come before `earliest`. `loads_kv`: what is not cached comes from a peer instead of
-        being computed.
+        being computed. `delay` is added to what the model says.
         """
         factor = 1 + self._factor_per_request * (running - 1)
         latency = self.transfer_latency(uncached_tokens) if loads_kv else self._first_latency(uncached_tokens, running)
-        first = max(earliest, start + factor * latency)
+        first = max(earliest, start + factor * latency + delay)
         least_last = start + self._request_duration
         if output_tokens == 1:
             return Timeline(max(first, least_last), 1, 0.0)

@@ -39,7 +39,8 @@ class EngineRequest:
     the numbers of its blocks. KV events name its `session_id`, and with `reports_hits` they tell of the blocks that it
     finds cached as well. `arrival` is time.monotonic() seconds. A prompt sampled n times is
     n requests with `index` 0..n-1, submitted in that order. `pooling`: nothing is generated; the one output token
-    stands for the end of the prefill, and counts nowhere. Raises ValueError.
+    stands for the end of the prefill, and counts nowhere. `delay`: seconds by which the first token is late. Raises
+    ValueError.
     """
 
     request_id: str
@@ -60,6 +61,7 @@ class EngineRequest:
     n: int = 1
     index: int = 0
     pooling: bool = False
+    delay: float = 0.0
 
     def tokens(self, start: int, end: int) -> list[int]:
         """The tokens start..end-1 of prompt and output together."""

@@ -150,6 +150,10 @@ class Metrics:
         self.value(TOOL_CALL_PARSER.name, mode, "tool_call", kind).value += called
         self.value(TOOL_CALL_PARSER.name, mode, "no_tool_call", kind).value += not_called
 
+    def request_failed(self) -> None:
+        """A request ended with an error of the engine."""
+        self.value("vllm:request_success", "error").value += 1
+
     def render(self) -> bytes:
         """The page in Prometheus' text format."""
         return to_bytes(self.page())

@@ -40,6 +40,8 @@ _QUEUE_FULL = {
     "max_num_queued_tokens": "The engine has reached its prefill token backlog limit.",
 }
 
+_FURTHER_PHRASES = {499: "Client Closed Request", 520: "Unknown Error", 529: "Overloaded"}
+
 _NO_VALUE = object()
 
 
@@ -62,7 +64,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = int(status)
         self.message = sanitize(message)
-        self.type = type if type is not None else HTTPStatus(status).phrase
+        self.type = type if type is not None else phrase(status)
         self.param = param
         self.code = code if code is not None else self.status
         self.detail = detail
@@ -90,6 +92,11 @@ class ApiError(Exception):
     def loading(cls) -> "ApiError":
         """503 before the model is loaded (--startup-duration); vLLM's port would still be closed."""
         return cls(HTTPStatus.SERVICE_UNAVAILABLE, "The model is still being loaded.", "ServiceUnavailableError")
+
+    @classmethod
+    def engine_dead(cls) -> "ApiError":
+        """500 of a server whose engine has died."""
+        return cls.internal("The server had an error while processing your request.")
 
     @classmethod
     def paused(cls) -> "ApiError":
@@ -138,6 +145,16 @@ class ApiError(Exception):
     def unauthorized(cls, message: str = "Invalid API key") -> "ApiError":
         """401 with the body that AIBrix's clients expect (vLLM has a plain string there)."""
         return cls(HTTPStatus.UNAUTHORIZED, message, "authentication_error", code="invalid_api_key")
+
+
+def phrase(status: int) -> str:
+    """What a status is called, with the ones that gateways have beside the standard's."""
+    if status in _FURTHER_PHRASES:
+        return _FURTHER_PHRASES[status]
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown Status"
 
 
 def sanitize(message: str) -> str:

@@ -127,16 +127,19 @@ def check_characters(length: int, limits: Limits) -> None:
 
 def check_tokens(count: int, from_text: bool, limits: Limits) -> None:
     """vLLM stops tokenizing a text one token after the limit, so that number is a lower bound for it."""
-    longest = limits.max_model_len
-    if count <= longest:
-        return
+    if count > limits.max_model_len:
+        raise too_many_tokens(count, from_text, limits.max_model_len)
+
+
+def too_many_tokens(count: int, from_text: bool, longest: int) -> ApiError:
+    """400 for a prompt of more than `longest` tokens."""
     seen = longest + 1 if from_text else count
     told = f"at least {seen}" if seen == longest + 1 else str(seen)
     text = (
         f"{_context(longest)} {told} input tokens, which exceeds this limit even without any output tokens. "
         "Please reduce the length of the input prompt."
     )
-    raise ApiError.bad_request(text, "input_tokens", seen)
+    return ApiError.bad_request(text, "input_tokens", seen)
 
 
 def _context(longest: int) -> str:

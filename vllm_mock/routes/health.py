@@ -14,12 +14,13 @@ def health_blueprint(services: "Services") -> Blueprint:
     """The routes that probes and load balancers ask."""
     blueprint = Blueprint("health", __name__)
     lifecycle = services.lifecycle
+    faults = services.faults
 
     def health() -> Response:
-        return empty_reply(503 if lifecycle.draining or lifecycle.loading else 200)
+        return empty_reply(503 if lifecycle.draining or lifecycle.loading or faults.engine_dead else 200)
 
     def ready() -> Response:
-        if lifecycle.ready:
+        if lifecycle.ready and not faults.unready:
             return json_reply('{"status": "ready"}')
         return json_reply('{"status": "not ready"}', 503)
 

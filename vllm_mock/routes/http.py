@@ -11,9 +11,11 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import Rule
 
+from vllm_mock.faults.injected import HEADER as RETURN_ERROR
 from vllm_mock.metrics.http import EXCLUDED_HANDLERS
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.routes.cors import Cors
+from vllm_mock.routes.fault_gate import FAULT, UNANSWERED, FaultGate
 from vllm_mock.routes.replies import (
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
@@ -66,6 +68,8 @@ def install(app: Flask, services: "Services") -> None:
     with_request_ids = settings.enable_request_id_headers
     lifecycle = services.lifecycle
     elastic = services.elastic_ep
+    faults = services.faults
+    gate = FaultGate(services)
 
     # The hooks read the WSGI environ: each look through Flask's request proxy costs a microsecond.
     @app.before_request
@@ -82,13 +86,17 @@ def install(app: Flask, services: "Services") -> None:
             return error_reply(ApiError.shutting_down() if lifecycle.draining else ApiError.loading())
         if elastic.scaling and path not in SCALING_PATHS:
             return json_reply(SCALING, 503)
+        if faults.active or gate.always or RETURN_ERROR in environ:
+            return gate.admit(request._get_current_object())  # type: ignore[attr-defined]
         return None
 
     @app.after_request
     def decorate(response: Response) -> Response:
         served = request._get_current_object()  # type: ignore[attr-defined]
         environ = served.environ
-        if REFUSED not in environ:
+        if FAULT in environ:
+            response = gate.decorate(environ, response)
+        if REFUSED not in environ and UNANSWERED not in environ:
             cors.decorate(environ.get("HTTP_ORIGIN"), response)
             if EXCLUDED_HANDLERS.search(environ["PATH_INFO"]) is None:
                 rule = served.url_rule

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from vllm_mock.engine import RequestHandle, TokenTiming
+from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.sse import KEEP_ALIVE
 
 # How long a wait may last before the request looks whether it was aborted.
@@ -25,17 +26,19 @@ NEVER = float("inf")
 
 RecordLag = Callable[[float], None]
 Step = bytes | float | None
+RenderError = Callable[[ApiError], bytes]
 # Renders the tokens start..end-1 of a choice.
 Render = Callable[[int, int, int], bytes]
 
 
 class PacedBody:
-    """The body of a streamed answer, made of steps."""
+    """The body of a streamed answer, made of steps. `render_error` gives the bytes that end it with an error."""
 
-    __slots__ = ("steps",)
+    __slots__ = ("render_error", "steps")
 
-    def __init__(self, steps: Iterator[Step]) -> None:
+    def __init__(self, steps: Iterator[Step], render_error: RenderError | None = None) -> None:
         self.steps = steps
+        self.render_error = render_error
 
     def __iter__(self) -> Iterator[bytes]:
         """The bytes, each at its time; blocks in between."""

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response
 from werkzeug.datastructures import Headers
 
-from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.errors import ApiError, phrase
 from vllm_mock.protocol.json_text import to_bytes
 
 JSON = "application/json"
@@ -15,6 +15,8 @@ EVENT_STREAM = "text/event-stream; charset=utf-8"
 
 # The key of the WSGI environ that holds when the request came, in monotonic seconds.
 STARTED = "vllm_mock.started"
+# By how many seconds its first token is to be late, if a fault rule says so.
+DELAY = "vllm_mock.delay"
 
 NOT_FOUND = b'{"detail":"Not Found"}'
 METHOD_NOT_ALLOWED = b'{"detail":"Method Not Allowed"}'
@@ -37,7 +39,7 @@ class Reply(Response):
             self.headers.add("Content-Length", str(self.content_length))
             body = [body]
         self.response = self._body = body
-        self._status, self._status_code = _STATUS_LINES[status], status
+        self._status, self._status_code = _STATUS_LINES.get(status) or f"{status} {phrase(status)}", status
         self._on_close: list[Any] = []
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

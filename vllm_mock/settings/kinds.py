@@ -89,6 +89,18 @@ def choice(*names: str) -> Kind:
     return single(parse, f"one of {', '.join(names)}", "{" + ",".join(names) + "}")
 
 
+def choices(*names: str) -> Kind:
+    """One or more of `names`, as words or separated by commas; the value is a list."""
+
+    def convert(words: Sequence[str]) -> list[str]:
+        given = [part for word in words for part in comma_separated(word)]
+        if not set(given) <= set(names):
+            raise ValueError
+        return given
+
+    return Kind(convert, f"some of {', '.join(names)}", "{" + ",".join(names) + "}", "many")
+
+
 def _range(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
         return f" from {low} to {high}"

@@ -4,7 +4,29 @@ from typing import Any
 
 from .durations import MILLISECONDS
 from .flag import Environment, from_environment, setting
-from .kinds import COMMA_SEPARATED, JSON_TEXTS, PATH, SWITCH, TEXT, choice, integer, json_object, many, optional
+from .kinds import (
+    COMMA_SEPARATED,
+    JSON_TEXTS,
+    PATH,
+    SWITCH,
+    TEXT,
+    choice,
+    choices,
+    integer,
+    json_object,
+    many,
+    optional,
+)
+
+# As in llm-d's simulator.
+FAILURE_TYPES = (
+    "rate_limit",
+    "invalid_api_key",
+    "context_length",
+    "server_error",
+    "invalid_request",
+    "model_not_found",
+)
 
 
 class ServerSettings:
@@ -60,6 +82,10 @@ class ServerSettings:
     startup_duration: float = setting(
         0.0, MILLISECONDS, "How long the model takes to load: until then the server is not ready and answers 503."
     )
+    failure_injection_rate: int = setting(
+        0, integer(0, 100, unit="percent"), "How many of the generating requests fail with an error."
+    )
+    failure_types: list[str] = setting([], choices(*FAILURE_TYPES), "What they fail with.", default_text="all types")
     profiler_config: dict[str, Any] | None = setting(
         None, optional(json_object()), "Serve /start_profile and /stop_profile if it names a profiler."
     )

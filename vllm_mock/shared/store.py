@@ -10,10 +10,12 @@ import mmap
 import os
 import secrets
 import struct
-import tempfile
 import threading
 from collections.abc import Callable
 from typing import Any
+
+from vllm_mock.shared.counts import SharedCounts
+from vllm_mock.shared.memory import anonymous_file
 
 _VERSION = struct.Struct("=Q")
 _LENGTH = struct.Struct("=Q")
@@ -29,10 +31,11 @@ class SharedStore:
     def __init__(self) -> None:
         # The same for all who inherit this store, and nobody else.
         self.identity = secrets.token_hex(8)
-        header = _anonymous_file("vllm-mock-version")
-        os.ftruncate(header, mmap.PAGESIZE)
+        # What is counted, too often for a document.
+        self.counts = SharedCounts()
+        header = anonymous_file("vllm-mock-version", mmap.PAGESIZE)
         self._header = mmap.mmap(header, mmap.PAGESIZE)
-        self._files = [_anonymous_file(f"vllm-mock-store-{number}") for number in (0, 1)]
+        self._files = [anonymous_file(f"vllm-mock-store-{number}") for number in (0, 1)]
         self._lock = threading.Lock()
         self._lock_file = header
         # The version that was read last, and its document: one attribute, so that threads see them together.
@@ -92,14 +95,6 @@ class SharedStore:
         while done < len(data):
             done += os.pwrite(self._files[version % 2], data[done:], done)
         _VERSION.pack_into(self._header, 0, version)
-
-
-def _anonymous_file(name: str) -> int:
-    """The descriptor of a file in memory, or of a nameless one where there are none."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create(name)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
 
 
 _store: SharedStore | None = None

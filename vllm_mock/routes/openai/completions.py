@@ -14,7 +14,7 @@ from vllm_mock.routes.openai.answer import AnswerOptions, answer_options, final_
 from vllm_mock.routes.openai.completion_choice import CompletionEcho
 from vllm_mock.routes.openai.completion_stream import CompletionStream
 from vllm_mock.routes.openai.prepare import PreparedCompletion, prepare_completion
-from vllm_mock.routes.openai.refusal import StreamedRefusal
+from vllm_mock.routes.openai.refusal import StreamedRefusal, render_spaced_error
 from vllm_mock.routes.openai.request_metrics import whole_answer_metrics
 from vllm_mock.routes.openai.runs import Run, collect, start, stream
 from vllm_mock.routes.openai.tensorrt import tell_context
@@ -82,7 +82,11 @@ def _streamed(
     )
     renderer = CompletionStream(runs, echoes, options, shape)
     connection = headers.connection(request.environ)
-    return stream_reply(stream(services, runs, renderer.render, renderer.end, connection, keep_alive=True))
+    return stream_reply(
+        stream(
+            services, runs, renderer.render, renderer.end, connection, keep_alive=True, render_error=render_spaced_error
+        )
+    )
 
 
 def _whole(

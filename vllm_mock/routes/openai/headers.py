@@ -10,7 +10,7 @@ from flask import request
 
 from vllm_mock.protocol.disaggregation import disaggregation
 from vllm_mock.routes.openai.runs import Scheduling
-from vllm_mock.routes.replies import STARTED
+from vllm_mock.routes.replies import DELAY, STARTED
 
 if TYPE_CHECKING:
     from vllm_mock.services import Services
@@ -36,6 +36,7 @@ def scheduling(environ: dict[str, Any], prefix: str, request: Any) -> Scheduling
         hands_over_kv=shared_work.hands_over_kv,
         session_id=_session_id(environ, request, extra),
         reports_hits=extra.get("kv_cache_report_mode") == "full",
+        delay=environ.get(DELAY, 0.0),
     )
 
 
@@ -56,12 +57,19 @@ def pooling_scheduling(environ: dict[str, Any], prefix: str, request: Any) -> Sc
         environ[STARTED],
         _priority(environ, request.priority),
         getattr(request, "cache_salt", None),
+        delay=environ.get(DELAY, 0.0),
     )
 
 
 def speech_scheduling(environ: dict[str, Any], prefix: str) -> Scheduling:
     """The same for a form."""
-    return Scheduling(_response_id(environ, prefix, None), environ[STARTED], _priority(environ, 0), None)
+    return Scheduling(
+        _response_id(environ, prefix, None),
+        environ[STARTED],
+        _priority(environ, 0),
+        None,
+        delay=environ.get(DELAY, 0.0),
+    )
 
 
 def _response_id(environ: dict[str, Any], prefix: str, requested: str | None) -> str:

@@ -58,7 +58,9 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         connection = headers.connection(environ)
         if body.stream:
             renderer = MessagesStream(runs[0], options, scheduling.response_id, chat.model)
-            return stream_reply(stream(services, runs, renderer.render, renderer.end, connection))
+            return stream_reply(
+                stream(services, runs, renderer.render, renderer.end, connection, render_error=renderer.error)
+            )
         collect(services, runs, connection)
         content = _content(runs[0])
         usage = final_usage(runs, options, chat=True)

@@ -3,7 +3,9 @@
 from typing import Any
 
 from vllm_mock.output import OutputDelta
+from vllm_mock.protocol.anthropic import errors
 from vllm_mock.protocol.anthropic import response as anthropic
+from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.json_text import quote, to_bytes
 from vllm_mock.routes.openai.answer import AnswerOptions, final_usage, flush_positions
 from vllm_mock.routes.openai.runs import Run
@@ -46,6 +48,10 @@ class MessagesStream:
         events = self._close()
         usage = final_usage([self._run], self._options, chat=True)
         return to_bytes("".join([*events, anthropic.message_end(self._ending(), usage)]))
+
+    def error(self, error: ApiError) -> bytes:
+        """The end of the open block, and the error that broke off the message."""
+        return to_bytes("".join(self._close())) + errors.event(error)
 
     def _ending(self) -> anthropic.Ending:
         plan, output = self._run.plan, self._run.output

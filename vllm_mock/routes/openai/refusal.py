@@ -18,9 +18,24 @@ class StreamedRefusal(Exception):
 
     def events(self, *, spaced: bool) -> Iterator[bytes]:
         """The stream: the error and the end. `spaced`: with blanks behind colons and commas, as completions do."""
-        payload = self.error.payload()
-        yield event(json.dumps(payload) if spaced else compact(payload))
+        yield error_event(self.error, spaced=spaced)
         yield DONE
+
+
+def error_event(error: ApiError, *, spaced: bool = False) -> bytes:
+    """An error as an event of a stream."""
+    payload = error.payload()
+    return event(json.dumps(payload) if spaced else compact(payload))
+
+
+def render_error(error: ApiError) -> bytes:
+    """The end of a stream that an error broke off."""
+    return error_event(error) + DONE
+
+
+def render_spaced_error(error: ApiError) -> bytes:
+    """The same as completions have it."""
+    return error_event(error, spaced=True) + DONE
 
 
 @contextmanager

@@ -150,7 +150,7 @@ class _Views:
             created.run, created.response, body.top_logprobs or 0, lambda items: self._finish(created, items)
         )
         rest = stream(self._services, [created.run], events.render, events.end, connection)
-        return PacedBody(_with_opening(events.opening(), rest))
+        return PacedBody(_with_opening(events.opening(), rest), rest.render_error)
 
     def _in_background(self, created: Created) -> Response:
         body, response = created.body, created.response

@@ -9,8 +9,9 @@ from vllm_mock.engine import EnginePaused, EngineRequest, NeverFits, QueueFull, 
 from vllm_mock.generation import ChoicePlan, SamplingSpec
 from vllm_mock.output import OutputParsing, ParsedOutput, parse_output
 from vllm_mock.protocol.errors import ApiError
+from vllm_mock.routes.openai.refusal import render_error
 from vllm_mock.routes.openai.stopped import cut_short, last_chunks
-from vllm_mock.routes.pacing import NEVER, PacedBody, Render, Step, paced, paced_together, wait_for_all
+from vllm_mock.routes.pacing import NEVER, PacedBody, Render, RenderError, Step, paced, paced_together, wait_for_all
 
 if TYPE_CHECKING:
     from vllm_mock.protocol.stages import CheckedPrompt
@@ -33,7 +34,8 @@ class Scheduling:
     """What the engine is told beside the tokens; `arrival` is when the request came, in monotonic seconds.
 
     `loads_kv`: the prompt's KV cache comes from a peer; `hands_over_kv`: a peer is to be told where the KV cache is.
-    KV events name the `session_id`, and with `reports_hits` they tell of cached blocks as well.
+    KV events name the `session_id`, and with `reports_hits` they tell of cached blocks as well. `delay`: seconds by
+    which the first token is late.
     """
 
     response_id: str
@@ -44,6 +46,7 @@ class Scheduling:
     hands_over_kv: bool = False
     session_id: str | None = None
     reports_hits: bool = False
+    delay: float = 0.0
 
 
 def start(
@@ -79,6 +82,7 @@ def start(
                     session_id=scheduling.session_id,
                     reports_hits=scheduling.reports_hits,
                     arrival=scheduling.arrival,
+                    delay=scheduling.delay,
                     finish_reason=plan.finish_reason,
                     n=spec.n,
                     index=index,
@@ -132,7 +136,7 @@ def wait(
         services.watcher.remove(key)
         _close(handles, complete)
     if not complete and any(handle.aborted and handle.cut is None for handle in handles):
-        raise ApiError.shutting_down()
+        raise ApiError.engine_dead() if services.faults.engine_dead else ApiError.shutting_down()
 
 
 def stream(
@@ -143,6 +147,7 @@ def stream(
     connection: Any,
     *,
     keep_alive: bool = False,
+    render_error: RenderError = render_error,
 ) -> PacedBody:
     """The chunks of a stream as their tokens fall due.
 
@@ -150,7 +155,8 @@ def stream(
     sent in between, as --sse-keep-alive-interval says; vLLM has them for chat and text completions alone.
     """
     idle = services.settings.sse_keep_alive_interval if keep_alive else 0
-    return PacedBody(_steps(services, runs, render, render_end, connection, idle or NEVER))
+    steps = _steps(services, runs, render, render_end, connection, idle or NEVER, render_error)
+    return PacedBody(steps, render_error)
 
 
 def _steps(
@@ -160,6 +166,7 @@ def _steps(
     render_end: Callable[[], bytes],
     connection: Any,
     idle: float,
+    render_error: RenderError,
 ) -> Iterator[Step]:
     handles = [run.handle for run in runs]
     key = services.watcher.add(connection, lambda: _abort(handles))
@@ -176,6 +183,9 @@ def _steps(
         # What follows takes the engine's lock.
         yield None
         complete = not any(handle.aborted and handle.cut is None for handle in handles)
+        if not complete and services.faults.engine_dead:
+            yield render_error(ApiError.engine_dead())
+            return
         if not complete:
             # The client must see a broken stream, not one that ended well.
             raise ConnectionResetError(errno.ECONNRESET, "the request was aborted")

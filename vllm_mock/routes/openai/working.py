@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vllm_mock.media.libraries import MissingLibrary
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.routes.openai import headers
-from vllm_mock.routes.replies import STARTED
+from vllm_mock.routes.replies import DELAY, STARTED
 
 if TYPE_CHECKING:
     from vllm_mock.services import Services
@@ -23,7 +23,7 @@ class Work:
         self._services = services
         self._gone = False
         settings = services.settings
-        self._first = environ[STARTED] + settings.time_to_first_token
+        self._first = environ[STARTED] + settings.time_to_first_token + environ.get(DELAY, 0.0)
         self._step = settings.inter_token_latency
 
     def leave(self) -> None:
@@ -37,6 +37,8 @@ class Work:
         while True:
             if self._gone or self._services.lifecycle.aborting:
                 raise ApiError.shutting_down()
+            if self._services.faults.engine_dead:
+                raise ApiError.engine_dead()
             left = due - time.monotonic()
             if left <= 0:
                 return

@@ -18,11 +18,14 @@ OTHER_METHODS = ["HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"]
 def register(blueprint: Blueprint, services: "Services") -> None:
     """Add the routes to the blueprint."""
 
+    def page() -> bytes:
+        return services.faults.frozen_page() or services.metrics_page.render()
+
     def metrics() -> Response:
-        return text_reply(services.metrics_page.render(), CONTENT_TYPE)
+        return text_reply(page(), CONTENT_TYPE)
 
     def mounted(path: str = "") -> Response:
-        return text_reply(services.metrics_page.render(), MOUNTED_CONTENT_TYPE)
+        return text_reply(page(), MOUNTED_CONTENT_TYPE)
 
     blueprint.add_url_rule("/metrics", "metrics", metrics, methods=["GET"])
     if services.settings.llm_engine == "trtllm":
