@@ -97,7 +97,7 @@ def test_all_names_of_the_table_are_vllms_or_our_own():
     own = {flag.name for flag in acting_flags() if flag.names and flag.name not in captured}
     assert own == {
         "--enable-access-log",
-        "--protect-admin",
+        *("--protect-admin", "--failure-injection-rate", "--failure-types"),
         "--startup-duration",
         "--llm-engine",
         "--mode",

@@ -174,7 +174,7 @@ class StepFormer:
             handle.scheduled = now
             self._scheduler.describe(handle, allocation)
             self._observer.scheduled(handle)
-        if loads:
+        if loads or (handle.request.delay and not handle.num_preemptions):
             self._fetch(handle, now)
             return 0
         lane.prefilling[handle] = None

@@ -198,14 +198,16 @@ class SimulatedGPU:
 
     def _fetch(self, handle: SimulatedHandle, now: float) -> None:
         tokens = handle.num_known_tokens - handle.computed
-        heapq.heappush(self._fetches, (now + self._latency.transfer_latency(tokens), handle.order, handle))
+        transfer = self._latency.transfer_latency(tokens) if handle.request.loads_kv else 0.0
+        heapq.heappush(self._fetches, (now + transfer + handle.request.delay, handle.order, handle))
 
     def _fetched(self, fetch: tuple[float, int, SimulatedHandle]) -> None:
-        """The KV cache of a prompt is there; only its last token is to be computed."""
+        """The KV cache of a prompt is there: only its last token is to be computed. Or a late prefill may begin."""
         _, order, handle = fetch
         if self._is_awaited(order, handle):
             assert handle.lane is not None
-            handle.computed = handle.num_known_tokens - 1
+            if handle.request.loads_kv:
+                handle.computed = handle.num_known_tokens - 1
             handle.lane.prefilling[handle] = None
 
     def _is_awaited(self, order: int, handle: SimulatedHandle) -> bool:
