@@ -145,11 +145,18 @@ def test_stall_and_slow_first_token(server: Server) -> None:
             assert not stream or len(reply.chunks()) == 9
 
 
-def test_a_slow_first_token_shows_in_the_metrics(app: Server) -> None:
-    before = app.gauge("vllm:time_to_first_token_seconds_sum")
-    add(app, "slow_first_token", {"times": 1}, seconds=0.4)
-    assert len(app.post(CHAT, chat(stream=True)).chunks()) == 9
-    assert 0.4 <= app.gauge("vllm:time_to_first_token_seconds_sum") - before < 3
+@pytest.mark.parametrize("simulation", ["", "a100"])
+def test_a_slow_first_token_shows_in_the_metrics(servers: ServerPool, simulation: str) -> None:
+    environ = {"POD_NAME": "faults"} | ({"SIMULATION": simulation} if simulation else {})
+    server = servers.get(*SLOW, environ=environ)
+    before = server.gauge("vllm:time_to_first_token_seconds_sum")
+    add(server, "slow_first_token", {"times": 1}, seconds=0.4)
+    assert len(server.post(CHAT, chat(stream=True)).chunks()) == 9
+    assert 0.4 <= server.gauge("vllm:time_to_first_token_seconds_sum") - before < 3
+    add(server, "engine_death", {"match": {}, "times": 1})
+    assert server.post(CHAT, chat()).status == 500
+    clear(server)
+    assert server.post(CHAT, chat()).status == 200
 
 
 def test_an_endless_stall_ends_with_the_client(server: Server) -> None:
