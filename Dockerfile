@@ -28,7 +28,7 @@ ENV PATH=/opt/venv/bin:$PATH \
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin vllm
 WORKDIR /app
 COPY --from=packages /opt/venv /opt/venv
-COPY app.py wsgi.py gunicorn.conf.py config.json LICENSE ./
+COPY app.py wsgi.py simulator.py gunicorn.conf.py config.json LICENSE ./
 COPY vllm_mock ./vllm_mock
 # Byte code, so that a start under a read-only root file system compiles nothing.
 RUN python -m compileall -q /app /opt/venv
