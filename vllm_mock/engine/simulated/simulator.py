@@ -128,7 +128,8 @@ class Simulator:
         return handles
 
     def finish(self, handle: RequestHandle) -> None:
-        """All tokens of this request are delivered: it has ended by itself."""
+        """All tokens of this request are delivered, so it has ended; the observer hears of it now at the latest."""
+        self.advance()
 
     def abort(self, handle: RequestHandle) -> None:
         """Takes a request out, queued or running, and lets nobody wait for it any longer."""

@@ -136,7 +136,7 @@ def wait(
         services.watcher.remove(key)
         _close(handles, complete)
     if not complete and any(handle.aborted and handle.cut is None for handle in handles):
-        raise ApiError.engine_dead() if services.faults.engine_dead else ApiError.shutting_down()
+        raise _engine_error(services, handles) or ApiError.shutting_down()
 
 
 def stream(
@@ -183,8 +183,8 @@ def _steps(
         # What follows takes the engine's lock.
         yield None
         complete = not any(handle.aborted and handle.cut is None for handle in handles)
-        if not complete and services.faults.engine_dead:
-            yield render_error(ApiError.engine_dead())
+        if not complete and (error := _engine_error(services, handles)) is not None:
+            yield render_error(error)
             return
         if not complete:
             # The client must see a broken stream, not one that ended well.
@@ -198,6 +198,13 @@ def _steps(
         services.generating -= 1
         services.watcher.remove(key)
         _close(handles, complete)
+
+
+def _engine_error(services: "Services", handles: Sequence[RequestHandle]) -> ApiError | None:
+    """Why the engine ended these, if it was a failure of its own."""
+    if services.faults.engine_dead:
+        return ApiError.engine_dead()
+    return ApiError.internal() if any(handle.failed for handle in handles) else None
 
 
 def _count_tool_parsing(services: "Services", runs: Sequence[Run]) -> None:

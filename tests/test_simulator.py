@@ -1,0 +1,257 @@
+"""Simulator: the simulated GPU on a clock that runs, with real threads around it."""
+
+import threading
+import time
+from itertools import pairwise
+
+import pytest
+from simulation_support import TinyStepTime, make_settings
+
+from vllm_mock.engine import EnginePaused, EngineRequest, NeverFits, QueueFull
+from vllm_mock.engine.kv_events import AllBlocksCleared, BlockStored
+from vllm_mock.engine.observer import NullObserver
+from vllm_mock.engine.simulated import SimulatedClock, Simulator
+from vllm_mock.engine.vllm_block_hash import VLLMBlockHasher
+
+STEP = 0.02
+
+
+class Recorder(NullObserver):
+    def __init__(self):
+        self.events = []
+
+    def scheduled(self, handle):
+        self.events.append(("scheduled", handle))
+
+    def finished(self, handle):
+        self.events.append(("finished", handle))
+
+    def aborted(self, handle):
+        self.events.append(("aborted", handle))
+
+    def stopped(self, handle):
+        self.events.append(("stopped", handle))
+
+    def preempted(self, handle):
+        self.events.append(("preempted", handle))
+
+    def of(self, handle):
+        return [event for event, which in self.events if which is handle]
+
+
+def make(observer=None, step=STEP, hasher=None, **values):
+    return Simulator(make_settings(**values), TinyStepTime(step, 0.0), observer, hasher)
+
+
+def request(prompt=3, output=5, name="r", **fields):
+    ids = prompt if isinstance(prompt, list) else list(range(prompt))
+    return EngineRequest(name, ids, list(range(100, 100 + output)), output, **fields)
+
+
+def follow(handle):
+    """The times of its tokens on the wall's clock, read as a stream does it."""
+    times = []
+    while (timing := handle.next_timing()) is not None:
+        assert timing.count == 1
+        time.sleep(max(0.0, timing.due - time.monotonic()))
+        times.append(timing.due)
+    handle.finish()
+    return times
+
+
+def gaps(times):
+    return [round(later - earlier, 6) for earlier, later in pairwise(times)]
+
+
+def test_each_step_gives_a_token_at_its_exact_time():
+    engine = make()
+    handle = engine.submit(request(output=8))
+    times = follow(handle)
+    assert gaps(times) == [STEP] * 7
+    assert times[0] == pytest.approx(handle.queued + STEP, abs=1e-9)
+    assert handle.dues == times
+    assert (engine.running, engine.waiting, engine.kv_cache_usage, engine.idle) == (0, 0, 0.0, True)
+
+
+def test_many_threads_get_the_tokens_of_the_same_steps():
+    engine = make(max_num_seqs=64, max_num_batched_tokens=64, num_gpu_blocks=512)
+    handles = [engine.submit(request([number, 1], output=10)) for number in range(40)]
+    results = [None] * len(handles)
+
+    def run(number):
+        results[number] = follow(handles[number])
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(handles))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(gaps(times) == [STEP] * 9 for times in results)
+    # They came within few steps, and from then on a step is a step for all of them.
+    assert len({time for times in results for time in times}) <= 16
+
+
+def test_nobody_needs_to_look():
+    recorder = Recorder()
+    engine = make(recorder)
+    handle = engine.submit(request(output=3))
+    time.sleep(STEP * 8)
+    assert recorder.of(handle) == ["scheduled", "finished"]
+
+
+def test_what_can_never_fit_and_full_queues_are_refused():
+    engine = make(num_gpu_blocks=4, max_num_queued_reqs=1)
+    with pytest.raises(NeverFits):
+        engine.submit(request(prompt=15, output=2))
+    handle = engine.submit(request(output=10))
+    with pytest.raises(QueueFull):
+        engine.submit(request())
+    handle.abort()
+
+
+def test_an_aborted_request_lets_the_next_one_in_and_nobody_hang():
+    recorder = Recorder()
+    engine = make(recorder, max_num_seqs=1)
+    first, second = engine.submit(request(output=50)), engine.submit(request(output=2))
+    woken = []
+    thread = threading.Thread(target=lambda: woken.append(second.next_timing()))
+    thread.start()
+    assert (engine.running, engine.waiting) == (1, 1)
+    first.abort()
+    assert first.next_timing() is None
+    assert recorder.of(first) == ["scheduled", "aborted"]
+    thread.join(5)
+    assert woken[0] is not None
+    follow(second)
+    third = engine.submit(request(output=50))
+    threading.Timer(STEP, third.abort).start()
+    assert len(follow(third)) < 50
+    assert engine.abort_all() == engine.abort_all() == 0
+
+
+def test_a_pause_lets_running_requests_end_and_others_wait():
+    engine = make()
+    running = engine.submit(request(output=4))
+    engine.pause(rejects=False)
+    queued = engine.submit(request(output=2))
+    assert len(follow(running)) == 4
+    assert (engine.running, engine.waiting) == (0, 1)
+    engine.resume()
+    assert len(follow(queued)) == 2
+
+
+def test_a_rejecting_pause_refuses():
+    engine = make()
+    engine.pause(rejects=True)
+    with pytest.raises(EnginePaused):
+        engine.submit(request())
+    engine.resume()
+    assert len(follow(engine.submit(request()))) == 5
+
+
+def test_a_held_engine_stands_still_and_goes_on_where_it_was():
+    engine = make()
+    handle = engine.submit(request(output=6))
+    time.sleep(2.5 * STEP)
+    engine.pause(hold=True)
+    assert handle.held
+    assert handle.disturbed
+    now = engine.now
+    before = handle.tokens_due(now)
+    late = engine.submit(request(output=1))
+    time.sleep(5 * STEP)
+    assert handle.tokens_due(engine.now) <= before + 1
+    assert (engine.running, engine.waiting) == (1, 1)
+    engine.resume()
+    assert not handle.held
+    handle.wait_for_last_timing()
+    time.sleep(max(0.0, handle.last_token_due - time.monotonic()))
+    assert engine.idle
+    spread = gaps(handle.dues)
+    assert spread.count(STEP) == 4
+    assert max(spread) == pytest.approx(STEP * 6, abs=STEP * 2.5)
+    assert late.dues
+
+
+def test_stop_ends_requests_with_what_they_have():
+    recorder = Recorder()
+    engine = make(recorder, max_num_seqs=1)
+    running, queued = engine.submit(request(output=50, name="a")), engine.submit(request(output=5, name="b"))
+    time.sleep(2.5 * STEP)
+    assert engine.stop({"a"}) == 1
+    assert running.cut in (2, 3, 4)
+    assert running.next_timing() is None
+    assert recorder.of(running) == ["scheduled", "stopped"]
+    assert engine.stop() == 1
+    assert queued.cut in (0, 1)
+    assert engine.idle
+
+
+def test_simulated_time_may_run_faster():
+    settings = make_settings(time_scale=20.0)
+    engine = Simulator(settings, TinyStepTime(1.0, 0.0))
+    started = time.monotonic()
+    handle = engine.submit(request(output=10))
+    times = follow(handle)
+    assert gaps(times) == [pytest.approx(0.05, abs=1e-6)] * 9
+    assert gaps(handle.dues) == [1.0] * 9
+    assert time.monotonic() - started == pytest.approx(0.5, abs=0.3)
+    assert handle.finished_at - handle.queued == pytest.approx(10.0, abs=1e-3)
+
+
+def test_the_clock_goes_to_and_fro():
+    clock = SimulatedClock(8.0)
+    now = time.monotonic()
+    assert clock.wall(clock.simulated(now)) == pytest.approx(now, abs=1e-6)
+    assert clock.wall(clock.simulated(now)) >= now
+    assert SimulatedClock().simulated(5.0) == 5.0
+
+
+def test_a_prefix_is_found_and_forgotten():
+    engine = make()
+    prompt = list(range(12))
+    follow(engine.submit(request(prompt, output=2)))
+    second = engine.submit(request(prompt, output=2))
+    follow(second)
+    # Blocks have four tokens, and the last token of a prompt is always computed.
+    assert second.num_cached_tokens == 8
+    assert engine.reset_prefix_cache()
+    third = engine.submit(request(prompt, output=20))
+    assert not engine.reset_prefix_cache()
+    assert engine.reset_prefix_cache(running_too=True)
+    assert third.num_cached_tokens == 0
+    assert len(follow(third)) == 20
+    assert engine.kv_cache_usage == 0.0
+
+
+def test_kv_events_tell_of_each_block_once():
+    settings = make_settings()
+    engine = make(hasher=VLLMBlockHasher("sha256", settings.block_size, "0"))
+    handle = engine.submit(request(list(range(9)), output=8))
+    follow(handle)
+    assert engine.idle
+    events = [event for event in engine.take_kv_events() if isinstance(event, BlockStored)]
+    hashes = [block for event in events for block in event.hashes]
+    # 9 tokens of prompt and 7 of output were inputs: four blocks.
+    assert len(hashes) == len(set(hashes)) == 4
+    assert events[0].parent is None
+    assert [event.start for event in events] == sorted(event.start for event in events)
+    engine.reset_prefix_cache()
+    assert engine.take_kv_events() == [AllBlocksCleared()]
+
+
+def test_a_prompt_from_a_peer_takes_the_time_of_its_transfer():
+    engine = make(kv_cache_transfer_latency=0.1, kv_cache_transfer_time_per_token=0.01)
+    handle = engine.submit(request(prompt=10, output=2, loads_kv=True))
+    assert engine.kv_fetches() == (0, 1)
+    other = engine.submit(request(prompt=[7], output=3))
+    times = follow(handle)
+    assert times[0] - handle.queued == pytest.approx(0.2 + STEP, abs=STEP + 1e-6)
+    assert (handle.num_external_tokens, handle.num_cached_tokens) == (10, 0)
+    assert engine.kv_fetches() == (0, 0)
+    assert other.dues[-1] < times[0]
+    gone = engine.submit(request(prompt=10, output=2, loads_kv=True, cache_salt="x"))
+    gone.abort()
+    assert engine.idle
+    time.sleep(0.25)
+    assert engine.idle
