@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vllm_mock.elastic_ep import ElasticEP
 from vllm_mock.engine import Engine, FixedEngine
+from vllm_mock.engine.sizing import sized
 from vllm_mock.engine_control import EngineControl
 from vllm_mock.faults import Faults
 from vllm_mock.generation import Generator
@@ -125,16 +126,6 @@ def _engine(settings: Settings, metrics: Metrics, simulated: "StepTime | None") 
     from vllm_mock.engine.simulated import Simulator
 
     return Simulator(settings, simulated, metrics, hasher)
-
-
-def sized(settings: Settings) -> Settings:
-    """The settings, in a simulation with as many KV blocks as the GPU's memory has room for."""
-    if not settings.simulation or "num_gpu_blocks" in settings.given:
-        return settings
-    from vllm_mock.engine.step_time import kv_cache_tokens
-
-    blocks = max(1, kv_cache_tokens(settings) // settings.block_size)
-    return Settings(**{**vars(settings), "num_gpu_blocks": blocks})
 
 
 def _overrides(settings: Settings, metrics: Metrics, store: SharedStore) -> Overrides:

@@ -50,7 +50,7 @@ class _Run(NullObserver):
         self._scheduler = Scheduler(settings)
         self._gpu = SimulatedGPU(settings, self._scheduler, step_time, self, _raise)
         self._results = [RequestResult(request, request.arrival) for request in requests]
-        self._todo = sorted(range(len(requests)), key=lambda number: requests[number].arrival, reverse=True)
+        self._todo = sorted(range(len(requests)), key=lambda number: (requests[number].arrival, number), reverse=True)
         self._max_model_len = settings.max_model_len
         self._free = concurrency or len(requests)
         self._watch = watch
