@@ -99,10 +99,10 @@ def test_short_flags():
     parallel = (settings.tensor_parallel_size, settings.pipeline_parallel_size, settings.data_parallel_size)
     assert parallel == (2, 3, 4)
     assert settings.enable_expert_parallel is True
+    assert settings.quantization == "fp8"
     assert set(settings.ignored_flags) == {
         "--nnodes",
         "--node-rank",
-        "--quantization",
         "--optimization-level",
         "--speculative-config",
         "--data-parallel-hybrid-lb",
