@@ -14,6 +14,9 @@ RUN python -m venv /opt/venv \
        then /opt/venv/bin/pip install -r requirements-simulator.txt; \
        else /opt/venv/bin/pip install -r requirements.txt; fi \
     && /opt/venv/bin/pip uninstall -y pip setuptools
+# Half of that package is its asynchronous twin, which nothing here uses.
+# hadolint ignore=DL3059
+RUN rm -rf /opt/venv/lib/python*/site-packages/kubernetes/aio
 
 FROM python:${PYTHON_VERSION}-slim
 ARG SIMULATION=""

@@ -25,6 +25,12 @@ import dockerfile
 ROOT = Path(__file__).resolve().parents[1]
 # Set for the part that runs in a mount namespace of its own: where the layers are.
 FOLDER = "DOCKER_CHECK_FOLDER"
+# What the image must have: what AIBrix's batch worker starts there, and what a watch on a Deployment imports.
+PROMISES = (
+    "for one in python python3 sh bash; do command -v $one || exit 1; done",
+    "WORKER_VICTIM=1 python app.py --help > /dev/null",
+    'python -c "from kubernetes import client, config, watch; import av, PIL, zmq"',
+)
 # What a base image has: Python on its PATH. pip's settings are those of this machine.
 PYTHON_FOLDER = Path(sys.base_prefix, "bin")
 BASE_PATH = f"{PYTHON_FOLDER}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -154,6 +160,9 @@ def build(folder: Path, given: dict[str, str]) -> tuple[Image, dockerfile.Stage]
 def serve(image: Image, stage: dockerfile.Stage) -> None:
     """CMD answers HEALTHCHECK and a request, and ends with 0 at STOPSIGNAL while a request runs."""
     image.freeze()
+    for promise in PROMISES:
+        if image.run(["/bin/sh", "-c", promise]).wait():
+            raise SystemExit(f"the image does not: {promise}")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import yaml
 from fake_kubernetes import FakeKubernetes
 from manifests import Pod, name, of_kind, pods, rendered
 from nginx_support import Nginx
@@ -153,7 +154,8 @@ def ask_the_dashboards_questions(drill: Drill) -> None:
     choices = [variable["query"]["query"] for variable in dashboard["templating"]["list"][1:]]
     queries += [choice.removeprefix("label_values(").rpartition(", ")[0] for choice in choices]
     queries = [re.sub(r"\$(\w+)", lambda match: variables[match[1]], query) for query in queries]
-    assert len(queries) > 30
+    queries += adapter_queries()
+    assert len(queries) > 40
     unanswered = set(queries)
 
     def ask() -> bool:
@@ -167,6 +169,17 @@ def ask_the_dashboards_questions(drill: Drill) -> None:
     eventually(ask, unanswered)
     assert drill.prometheus.values('count(up{namespace="default"} == 1)') == [3.0]
     assert drill.prometheus.values("max(vllm_mock:deployment_replicas)") == [3.0]
+
+
+def adapter_queries() -> list[str]:
+    """What prometheus-adapter asks by its rules, for each metric."""
+    (config,) = of_kind(rendered("autoscaling/kubernetes-hpa"), "ConfigMap")
+    parts = {"Series": "vllm:kv_cache_usage_perc", "LabelMatchers": 'namespace="default"', "GroupBy": "pod"}
+    asked = []
+    for rule in yaml.safe_load(config["data"]["config.yaml"])["rules"]:
+        asked.append(rule["seriesQuery"])
+        asked.append(re.sub(r"<<\.(\w+)>>", lambda match: parts[match[1]], rule["metricsQuery"]))
+    return asked
 
 
 def drain_one(drill: Drill) -> None:
