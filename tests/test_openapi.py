@@ -84,7 +84,7 @@ def test_paths_are_those_that_are_served(server: Server, document: Any) -> None:
     assert {"/v1/models", "/health", "/metrics", "/v1/messages", "/tokenize", "/version"} <= set(document["paths"])
     assert not {"/docs", "/openapi.json"} & set(document["paths"])
     for path, methods in document["paths"].items():
-        real = re.sub(r"\{\w+\}", "x", path)
+        real = re.sub(r"\{\w+\}", "1", path)
         assert server.request("TRACE", real).status != 404
         assert set(methods) <= {"get", "post", "delete", "put"}
 

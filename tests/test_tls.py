@@ -2,7 +2,9 @@
 
 import contextlib
 import shutil
+import socket
 import ssl
+import struct
 import subprocess
 import sys
 import time
@@ -135,6 +137,24 @@ def test_new_files_are_shown_without_a_restart(tmp_path: Path, files: Path, runn
         with pytest.raises(ssl.SSLCertVerificationError):
             exchange(server.port, client(files), get("/health"))
         assert "the certificate stays what it was" in server.logged()
+        assert "Traceback" not in server.logged()
+
+
+@RUNNERS
+def test_broken_handshakes_are_no_news(tmp_path: Path, files: Path, runner: str) -> None:
+    for server in secured(tmp_path, files, *INSTANT[:2], runner=runner):
+        wait_until_ready(server, client(files))
+        for _ in range(5):
+            with pytest.raises(ssl.SSLCertVerificationError):
+                exchange(server.port, client(files, trusts="later"), get("/health"))
+            for said in (b"", get("/health"), b"\x16\x03\x01"):
+                with connect(server.port) as connection:
+                    connection.sendall(said)
+                    # Closing sends RST instead of FIN.
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert b" 200 OK" in exchange(server.port, client(files), get("/health"))
+        # Two lines before; at most one for each of the twenty.
+        assert len(server.logged().splitlines()) <= 22
         assert "Traceback" not in server.logged()
 
 

@@ -1,5 +1,6 @@
 """gunicorn's gevent worker with less work per request. The one module that imports gevent."""
 
+import ssl
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -101,7 +102,11 @@ class Worker(GeventWorker):
 
     def run(self) -> None:
         self._pumping = Pumping()
-        if self._plain and may_read(self.cfg):
+        if not self._plain:
+            # gevent would print a traceback for each client that dislikes our certificate or leaves in the handshake.
+            hub = gevent.get_hub()
+            hub.NOT_ERROR = (*hub.NOT_ERROR, ssl.SSLError, ConnectionError)
+        elif may_read(self.cfg):
             RequestParser.mesg_class = LeanRequest
         super().run()
 
