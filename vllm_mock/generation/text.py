@@ -1,6 +1,7 @@
 """What is said: a sentence that names the model and the pod, then sentences from the corpus, without end."""
 
 import re
+from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
@@ -46,14 +47,19 @@ class Corpus:
         if len(starts) < 2:
             starts = [0, len(token_ids)]
         first, last = starts[0], starts[-1]
-        self.ids = list(token_ids[first:last])
+        # Each number once: a list made from the file's would hold one object for each of its tokens.
+        once: dict[int, int] = {}
+        self.ids = [once.setdefault(token_id, token_id) for token_id in token_ids[first:last]]
         self.deltas = list(deltas[first:last])
         ring = [start - first for start in starts if start < last]
         size = len(self.ids)
         self._count = len(ring)
         # Two rounds to begin in and three to end in spare the search the turn at the end of the ring.
         self._starts = [start + lap for lap in (0, size) for start in ring]
-        self._is_start = frozenset(start + lap for lap in (0, size, 2 * size) for start in ring).__contains__
+        round_of_starts = bytearray(size)
+        for start in ring:
+            round_of_starts[start] = True
+        self._is_start = (bytes(round_of_starts) * 3).__getitem__
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -82,7 +88,8 @@ class Corpus:
 
 def sentence_starts(deltas: Sequence[str]) -> list[int]:
     """Return the indices of the tokens, leading space included, at which a sentence follows another."""
-    ends = list(accumulate(map(len, deltas)))
+    # No list: its numbers would take 3 MB at a start, which the heap then keeps.
+    ends = array("I", accumulate(map(len, deltas)))
     starts = []
     for match in _SENTENCE_END.finditer("".join(deltas)):
         token = bisect_left(ends, match.end())
