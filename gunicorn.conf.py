@@ -2,6 +2,7 @@
 
 import gc
 import os
+import tempfile
 
 from vllm_mock.serving import hooks
 from vllm_mock.serving.arguments import or_exit, process_settings
@@ -36,6 +37,11 @@ secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
 preload_app = False
 # Workers show by a file that they live: in memory, so that a read-only root file system will do.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+# Large uploads are spooled to files: there as well where no other folder can be written.
+try:
+    tempfile.gettempdir()
+except FileNotFoundError:
+    tempfile.tempdir = worker_tmp_dir
 control_socket_disable = True
 proc_name = "vllm-mock"
 # The one line of start-up says what gunicorn's information would.

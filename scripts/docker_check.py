@@ -8,6 +8,7 @@ without root's rights, on a read-only file system. Needs Linux, root and the net
 """
 
 import argparse
+import io
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import wave
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -157,8 +159,29 @@ def build(folder: Path, given: dict[str, str]) -> tuple[Image, dockerfile.Stage]
     return image, stage
 
 
+def requests() -> list[tuple[str, str, bytes]]:
+    """What the server is asked: (path, content type, body). The recording is too large to be kept in memory."""
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as recording:
+        recording.setnchannels(1)
+        recording.setsampwidth(2)
+        recording.setframerate(16_000)
+        recording.writeframes(bytes(2 * 16_000 * 30))
+    field = b'--x\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
+    form = (
+        field % (b"model", b"", b"llama2-7b")
+        + field % (b"file", b'; filename="a.wav"', sound.getvalue())
+        + b"--x--\r\n"
+    )
+    completion = b'{"model": "llama2-7b", "prompt": "Say this is a test!", "max_tokens": 4}'
+    return [
+        ("/v1/completions", "application/json", completion),
+        ("/v1/audio/transcriptions", "multipart/form-data; boundary=x", form),
+    ]
+
+
 def serve(image: Image, stage: dockerfile.Stage) -> None:
-    """CMD answers HEALTHCHECK and a request, and ends with 0 at STOPSIGNAL while a request runs."""
+    """CMD answers HEALTHCHECK and requests, and ends with 0 at STOPSIGNAL."""
     image.freeze()
     for promise in PROMISES:
         if image.run(["/bin/sh", "-c", promise]).wait():
@@ -175,11 +198,10 @@ def serve(image: Image, stage: dockerfile.Stage) -> None:
                 raise SystemExit("the command does not pass its HEALTHCHECK")
             time.sleep(0.2)
         print(f"  ok CMD {stage.last('CMD').text} is healthy ({time.monotonic() - began:.1f} s)")
-        body = b'{"model": "llama2-7b", "prompt": "Say this is a test!", "max_tokens": 4}'
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/completions", body)
-        request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            print(f"  ok {reply.status} {reply.read().decode()[:100]}")
+        for path, content_type, body in requests():
+            request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, {"Content-Type": content_type})
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                print(f"  ok {path} {reply.status} {reply.read().decode()[:80]}")
         first = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
         os.kill(int(first), getattr(signal, stage.last("STOPSIGNAL").text))
         code = process.wait(STOP_SECONDS)

@@ -141,7 +141,11 @@ def _pod_faults(objects: list[Object]) -> Iterator[str]:
                 yield f"{owner}: label {key} is not the server's port"
         if pod.annotations.get("prometheus.io/port") != str(pod.port):
             yield f"{owner}: Prometheus is sent to another port"
+        volumes = {volume["name"] for volume in pod.template["spec"].get("volumes", [])}
         for container in pod.containers:
+            for mount in container.get("volumeMounts", []):
+                if mount["name"] not in volumes:
+                    yield f"{owner}: there is no volume {mount['name']}"
             ports = {port["name"] for port in container["ports"]}
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
                 if container[probe]["httpGet"]["port"] not in ports:

@@ -81,6 +81,7 @@ def test_the_server_knows_each_flag_and_variable(overlay: str) -> None:
         assert pod.template["spec"]["terminationGracePeriodSeconds"] >= needed
         assert pod.server["imagePullPolicy"] == ("Always" if overlay == "vke" else "IfNotPresent")
         assert pod.server["securityContext"]["readOnlyRootFilesystem"]
+        assert [mount["mountPath"] for mount in pod.server["volumeMounts"]] == ["/tmp"]
 
 
 @pytest.mark.parametrize("overlay", ["mock", "simulator", "heterogeneous", "vke", "sidecar", "kv-events"])
@@ -227,6 +228,7 @@ def breaking(path: list[str | int], value: Any) -> Callable[[Object], None]:
         ("mock", "Deployment", breaking(["spec", "selector", "matchLabels", "app"], "x"), "own pods"),
         ("mock", "Deployment", breaking(["spec", "template", "spec", "serviceAccountName"], "x"), "ServiceAccount x"),
         ("mock", "Deployment", breaking(["spec", "template", "metadata", "labels", "app"], ""), "DEPLOYMENT_NAME"),
+        ("mock", "Deployment", breaking(["spec", "template", "spec", "volumes", 0, "name"], "x"), "no volume tmp"),
         ("mock", "Service", breaking(["spec", "selector"], {"app": "x"}), "selects nothing"),
         ("mock", "Service", breaking(["spec", "ports", 0, "targetPort"], "x"), "no port x"),
         ("mock", "RoleBinding", breaking(["roleRef", "name"], "x"), "binds no Role"),
