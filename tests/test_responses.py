@@ -146,6 +146,32 @@ def test_functions_are_called_and_their_results_answered(client: openai.OpenAI) 
     assert "".join(deltas) == done.arguments
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "reasoning", "summary": []},
+        {"role": "assistant", "type": "message", "content": [{"type": "output_text", "text": "before"}]},
+        {"type": "custom_tool_call", "call_id": "c", "name": "grep", "input": "-r x"},
+        {"type": "custom_tool_call_output", "call_id": "c", "output": "found"},
+    ],
+)
+def test_items_may_lack_what_only_answers_have(item: Any, client: openai.OpenAI) -> None:
+    items: Any = [{"role": "user", "content": "hi"}, item]
+    assert client.responses.create(model="m", input=items, max_output_tokens=2).status == "incomplete"
+
+
+def test_tools_that_openai_hosts_are_repeated_and_never_called(client: openai.OpenAI) -> None:
+    tools: Any = [{"type": "web_search_preview"}, {"type": "mcp", "server_label": "x"}]
+    choice: Any = {"type": "web_search_preview"}
+    response = client.responses.create(model="m", input="hi", tools=tools, tool_choice=choice)
+    assert response.output[0].type == "message"
+    shown = response.model_dump()
+    assert shown["tool_choice"] == choice
+    # All fields of their types, null where the client did not say.
+    assert shown["tools"][0].items() >= {"type": "web_search_preview", "user_location": None}.items()
+    assert shown["tools"][1]["require_approval"] is None
+
+
 def test_structured_output(client: openai.OpenAI) -> None:
     class City(pydantic.BaseModel):
         name: str

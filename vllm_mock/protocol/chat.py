@@ -21,6 +21,7 @@ from vllm_mock.protocol.common import (
     XArg,
 )
 from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.limits import Limits
 from vllm_mock.protocol.messages import PlainChatMessages
 from vllm_mock.protocol.structured import StructuredOutputsParams
 from vllm_mock.protocol.tools import check_tool_usage
@@ -128,6 +129,9 @@ class ChatCompletionRequest(BaseModel):
         for message in messages:
             if isinstance(message, dict) and message.get("tool_calls") is not None:
                 message["tool_calls"] = list(message["tool_calls"])
+
+    def check_prompt(self, num_tokens: int, limits: Limits) -> None:
+        """What is looked at between the prompt and the sampling parameters. Raises ApiError."""
 
     def asked_max_tokens(self) -> tuple[str, int | None]:
         """The bound of the output in tokens and the name of the field that gives it."""

@@ -169,14 +169,19 @@ def _part_text(part: dict[str, Any], media: MediaPolicy) -> str | None:
 
 def _media_text(part: dict[str, Any], part_type: str, media: MediaPolicy) -> str | None:
     if part_type not in _PART_TYPES:
-        text = f"Unsupported chat content part type: {part_type!r}. Supported types: {', '.join(_PART_TYPES)}."
-        raise ApiError.bad_request(text, "type", part_type)
+        raise unsupported_part(part_type)
     if part_type == "prompt_embeds":
         _refuse_embeds(part)
     kind = _MEDIA_KINDS.get(part_type)
     if kind is not None:
         TypeAdapter(kind).validate_python(part)
     return media(part_type)
+
+
+def unsupported_part(part_type: Any) -> ApiError:
+    """What is said to a part of an unknown kind."""
+    text = f"Unsupported chat content part type: {part_type!r}. Supported types: {', '.join(_PART_TYPES)}."
+    return ApiError.bad_request(text, "type", part_type)
 
 
 def _refuse_embeds(part: dict[str, Any]) -> NoReturn:

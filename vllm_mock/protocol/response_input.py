@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vllm_mock.protocol.chat import ChatCompletionRequest
+from vllm_mock.protocol.conversation import unsupported_part
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.limits import Limits
 from vllm_mock.protocol.parsing import validate
-from vllm_mock.protocol.responses import FunctionTool
+from vllm_mock.protocol.responses import FunctionTool, ToolChoiceAllowed, ToolChoiceFunction
 
 if TYPE_CHECKING:
     from vllm_mock.protocol.responses import ResponsesRequest
@@ -27,7 +28,17 @@ _TEXT_PARTS = ("input_text", "output_text", "text")
 
 
 class ResponsesChatRequest(ChatCompletionRequest):
-    """A chat request whose bound is told by the name that the Responses API has for it."""
+    """A chat request in which the Responses API has names of its own for a bound and for what is too much."""
+
+    def check_prompt(self, num_tokens: int, limits: Limits) -> None:
+        """There is room for an answer, and one kind of structure. Raises ApiError."""
+        limit = limits.max_model_len
+        if num_tokens >= limit:
+            text = f"The engine prompt length {num_tokens} exceeds the max_model_len {limit}. Please reduce prompt."
+            raise ApiError(400, text, type="invalid_request_error", param="input")
+        if self.structured_outputs is not None and self.response_format is not None:
+            text = "Cannot specify both structured_outputs and text.format"
+            raise ApiError.bad_request(text, "structured_outputs")
 
     def asked_max_tokens(self) -> tuple[str, int | None]:
         """The bound of the output in tokens and the name of the field that gives it."""
@@ -52,7 +63,7 @@ def chat_request(request: "ResponsesRequest", history: Sequence[Message], limits
     }
     if functions:
         data["tools"] = [_chat_tool(tool) for tool in functions]
-        data["tool_choice"] = _chat_choice(request.tool_choice) if limits.tool_call_parser else "none"
+        data["tool_choice"] = _chat_choice(request.tool_choice, functions) if limits.tool_call_parser else "none"
     if request.truncation == "auto":
         data["truncate_prompt_tokens"] = max(limits.max_model_len - (request.max_output_tokens or 1), 1)
     if request.text is not None and request.text.format is not None:
@@ -69,12 +80,15 @@ def _chat_tool(tool: Any) -> dict[str, Any]:
     return {"type": "function", "function": {name: value for name, value in function.items() if value is not None}}
 
 
-def _chat_choice(choice: Any) -> Any:
+def _chat_choice(choice: Any, functions: Sequence[FunctionTool]) -> Any:
+    """The choice among functions; that of a tool which OpenAI hosts is none of theirs."""
     if isinstance(choice, str):
         return choice
-    if choice.type == "function":
+    if isinstance(choice, ToolChoiceAllowed):
+        return choice.mode
+    if isinstance(choice, ToolChoiceFunction) and any(function.name == choice.name for function in functions):
         return {"type": "function", "function": {"name": choice.name}}
-    return choice.mode
+    return "auto"
 
 
 def _response_format(form: Any) -> dict[str, Any]:
@@ -106,15 +120,16 @@ def output_messages(items: Sequence[dict[str, Any]]) -> list[Message]:
 
 
 def _add_item(messages: list[Message], item: dict[str, Any]) -> None:
-    kind = item.get("type", "message")
+    kind = item.get("type")
     if "role" in item:
         messages.append({"role": item["role"], "content": _content(item["content"])})
-    elif kind == "function_call":
-        call = {"name": str(item.get("name")), "arguments": str(item.get("arguments"))}
+    elif kind in ("function_call", "custom_tool_call"):
+        arguments = item.get("arguments" if kind == "function_call" else "input")
+        call = {"name": str(item.get("name")), "arguments": str(arguments)}
         _assistant(messages).setdefault("tool_calls", []).append(
             {"id": str(item.get("call_id")), "type": "function", "function": call}
         )
-    elif kind == "function_call_output":
+    elif kind in ("function_call_output", "custom_tool_call_output"):
         output = item.get("output")
         content = output if isinstance(output, str) else _content(output) if output else json.dumps(output)
         messages.append({"role": "tool", "tool_call_id": str(item.get("call_id")), "content": content})
@@ -150,8 +165,8 @@ def _part(part: Any) -> Any:
     if kind == "refusal":
         return {"type": "text", "text": part.get("refusal")}
     if kind == "input_image":
-        return {"type": "image_url", "image_url": {"url": part.get("image_url")}}
-    return part
+        return {"type": "image_url", "image_url": {"url": part.get("image_url") or ""}}
+    raise unsupported_part(kind)
 
 
 def _joined(parts: Any) -> str:

@@ -3,12 +3,12 @@ are part of the error messages."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from vllm_mock.protocol import precheck
 from vllm_mock.protocol.common import OPEN, Int64, StopStrings
 from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.openai_types import checked
 from vllm_mock.protocol.structured import StructuredOutputsParams
 
 LOGPROBS = "message.output_text.logprobs"
@@ -20,61 +20,79 @@ Includable = Literal[
     "message.output_text.logprobs",
     "reasoning.encrypted_content",
 ]
-ITEM_TYPES = frozenset(
-    (
-        *("message", "reasoning", "item_reference", "compaction", "mcp_list_tools", "mcp_call"),
-        *("mcp_approval_request", "mcp_approval_response", "image_generation_call", "web_search_call"),
-        *("function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"),
-        *("file_search_call", "computer_call", "computer_call_output", "code_interpreter_call"),
-        *("local_shell_call", "local_shell_call_output", "shell_call", "shell_call_output"),
-        *("apply_patch_call", "apply_patch_call_output"),
-    )
-)
-_NEEDED_TEXTS = {
-    "function_call": ("call_id", "name", "arguments"),
-    "function_call_output": ("call_id", "output"),
+# The keys of the most common items: what has others, or other values, is left to the openai package's types.
+_MESSAGE_KEYS = frozenset(("type", "role", "content"))
+_TEXT_KEYS = {
+    "function_call": frozenset(("type", "call_id", "name", "arguments", "id")),
+    "function_call_output": frozenset(("type", "call_id", "output")),
 }
-_TEXT_PARTS = frozenset(("input_text", "output_text"))
-_CONTENT_PARTS = _TEXT_PARTS | {"input_image", "input_file", "input_audio", "refusal"}
-HOSTED_TOOLS = frozenset(
-    (
-        *("file_search", "computer", "computer_use_preview", "web_search", "web_search_2025_08_26", "mcp"),
-        *("code_interpreter", "image_generation", "local_shell", "shell", "custom", "apply_patch"),
-        *("web_search_preview", "web_search_preview_2025_03_11"),
-    )
-)
+_FUNCTION_KEYS = {"type": str, "name": str, "parameters": dict, "strict": bool, "description": str}
+_ROLES = ("user", "assistant", "system", "developer")
+_CHOICES = ("none", "auto", "required")
 
 
 def _item(value: Any) -> Any:
     """An input item; what it is made of is looked at when it becomes a message."""
-    if not isinstance(value, dict):
-        raise PydanticCustomError("dict_type", "Input should be a valid dictionary")
-    if "role" in value:
-        if "content" not in value:
-            raise PydanticCustomError("missing", "Field required")
-        _check_content(value["content"])
-        if value["role"] not in ("user", "assistant", "system", "developer"):
-            expected = "'user', 'assistant', 'system' or 'developer'"
-            raise PydanticCustomError("literal_error", f"Input should be {expected}", {"expected": expected})
-    elif value.get("type") in _NEEDED_TEXTS:
-        for name in _NEEDED_TEXTS[value["type"]]:
-            if name not in value:
-                raise PydanticCustomError("missing", "Field required")
-    elif value.get("type") not in ITEM_TYPES - {"message"}:
-        raise PydanticCustomError("literal_error", "Input should be 'message'", {"expected": "'message'"})
-    return value
+    if not isinstance(value, dict) or _is_message(value) or _is_call(value):
+        return value if isinstance(value, dict) else checked("item", value)
+    item = _with_defaults(value)
+    output = _as_output(item)
+    if output is not None:
+        try:
+            checked("item", output)
+        except ValidationError:
+            pass  # the faults of what was sent are told
+        else:
+            return output
+    checked("item", item)
+    return item
 
 
-def _check_content(content: Any) -> None:
-    if isinstance(content, str):
-        return
+def _with_defaults(item: dict[str, Any]) -> dict[str, Any]:
+    """What vLLM fills in before it looks at an item."""
+    if item.get("type") == "reasoning" and "id" not in item:
+        return item | {"id": "rs_0000000000000000"}
+    content = item.get("content")
     if not isinstance(content, list):
-        raise PydanticCustomError("string_type", "Input should be a valid string")
-    for part in content:
-        if not isinstance(part, dict) or part.get("type") not in _CONTENT_PARTS:
-            raise PydanticCustomError("literal_error", "Input should be 'input_text'", {"expected": "'input_text'"})
-        if part["type"] in _TEXT_PARTS and not isinstance(part.get("text"), str):
-            raise PydanticCustomError("string_type", "Input should be a valid string")
+        return item
+    return item | {"content": [_with(part, "input_image", "detail", "auto") for part in content]}
+
+
+def _as_output(item: dict[str, Any]) -> dict[str, Any] | None:
+    """A message of the assistant as if it was an earlier answer, with what every answer has."""
+    if item.get("type") != "message" or item.get("role") != "assistant" or not isinstance(item.get("content"), list):
+        return None
+    parts = [_with(part, "output_text", "annotations", []) for part in item["content"]]
+    return {"id": "msg_0000000000000000", "status": "completed", **item, "content": parts}
+
+
+def _with(part: Any, kind: str, key: str, default: Any) -> Any:
+    return {**part, key: default} if isinstance(part, dict) and part.get("type") == kind and key not in part else part
+
+
+def _is_message(item: dict[str, Any]) -> bool:
+    """Whether it is a message made of text."""
+    if item.keys() - _MESSAGE_KEYS or item.get("type", "message") != "message" or item.get("role") not in _ROLES:
+        return False
+    content = item.get("content")
+    return isinstance(content, str) or (isinstance(content, list) and all(_is_text_part(part) for part in content))
+
+
+def _is_text_part(part: Any) -> bool:
+    if not isinstance(part, dict) or len(part) != 2:
+        return False
+    return part.get("type") == "input_text" and isinstance(part.get("text"), str)
+
+
+def _is_call(item: dict[str, Any]) -> bool:
+    """Whether it is a function's call or its result, all of texts."""
+    kind = item.get("type")
+    keys = _TEXT_KEYS.get(kind) if isinstance(kind, str) else None
+    return keys is not None and item.keys() | {"id"} == keys | {"id"} and all(map(_is_text, item.values()))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 InputItem = Annotated[Any, BeforeValidator(_item)]
@@ -83,13 +101,15 @@ InputItem = Annotated[Any, BeforeValidator(_item)]
 class ResponseFormatText(BaseModel):
     """text.format: no format at all."""
 
+    model_config = OPEN
+
     type: Literal["text"]
 
 
 class ResponseFormatTextJSONSchemaConfig(BaseModel):
     """text.format: JSON that is valid against a schema."""
 
-    model_config = ConfigDict(serialize_by_alias=True)
+    model_config = OPEN | ConfigDict(serialize_by_alias=True)
 
     name: str
     schema_: dict[str, Any] = Field(alias="schema")
@@ -101,11 +121,15 @@ class ResponseFormatTextJSONSchemaConfig(BaseModel):
 class ResponseFormatJSONObject(BaseModel):
     """text.format: any JSON object."""
 
+    model_config = OPEN
+
     type: Literal["json_object"]
 
 
 class ResponseTextConfig(BaseModel):
     """How the text is to look."""
+
+    model_config = OPEN
 
     format: ResponseFormatText | ResponseFormatTextJSONSchemaConfig | ResponseFormatJSONObject | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
@@ -114,7 +138,7 @@ class ResponseTextConfig(BaseModel):
 class FunctionTool(BaseModel):
     """A function that the model may call."""
 
-    model_config = ConfigDict(serialize_by_alias=True)
+    model_config = OPEN | ConfigDict(serialize_by_alias=True)
 
     name: str
     parameters: dict[str, Any] | None = None
@@ -127,53 +151,44 @@ class FunctionTool(BaseModel):
     output_schema: dict[str, Any] | None = None
 
 
-class WebSearchTool(BaseModel):
-    """OpenAI's search."""
-
-    type: Literal["web_search", "web_search_2025_08_26"]
-    external_web_access: bool | None = None
-    filters: dict[str, Any] | None = None
-    search_context_size: Literal["low", "medium", "high"] | None = None
-    user_location: dict[str, Any] | None = None
-
-
-class CodeInterpreterContainer(BaseModel):
-    """Where OpenAI runs code."""
-
-    type: Literal["auto"]
-    file_ids: list[str] | None = None
-    memory_limit: Literal["1g", "4g", "16g", "64g"] | None = None
-    network_policy: dict[str, Any] | None = None
-
-
-class CodeInterpreter(BaseModel):
-    """OpenAI's code interpreter."""
-
-    container: str | CodeInterpreterContainer
-    type: Literal["code_interpreter"]
-    allowed_callers: list[str] | None = None
-
-
 class PromptCacheOptionsParam(BaseModel):
     """What OpenAI is told about caching a prompt."""
 
-    mode: str = "implicit"
-    ttl: str = "30m"
+    mode: Literal["implicit", "explicit"] = "implicit"
+    ttl: Literal["30m"] = "30m"
     comparison_response_id: str | None = None
 
 
-def _hosted(value: Any) -> Any:
-    """A tool that OpenAI hosts: accepted, never called."""
-    if not isinstance(value, dict) or value.get("type") not in HOSTED_TOOLS:
-        raise PydanticCustomError("literal_error", "Input should be 'web_search'", {"expected": "'web_search'"})
-    return value
+def _tool(value: Any) -> Any:
+    """A function, or a tool that OpenAI hosts, which is accepted and never called: all its fields."""
+    if _is_function(value):
+        return FunctionTool.model_validate(value)
+    tool = checked("tool", value)
+    return FunctionTool.model_validate(value) if tool["type"] == "function" else tool
 
 
-HostedTool = Annotated[Any, BeforeValidator(_hosted)]
+def _is_function(tool: Any) -> bool:
+    """Whether it is a function of the usual fields."""
+    if not isinstance(tool, dict) or tool.get("type") != "function" or "name" not in tool:
+        return False
+    return all(isinstance(value, _FUNCTION_KEYS.get(key, ())) for key, value in tool.items())
+
+
+def _choice(value: Any) -> Any:
+    """A word, a function, some of the tools, or all fields of a choice among tools that OpenAI hosts."""
+    if isinstance(value, str) and value in _CHOICES:
+        return value
+    choice = checked("tool_choice", value)
+    for model, kind in ((ToolChoiceFunction, "function"), (ToolChoiceAllowed, "allowed_tools")):
+        if choice["type"] == kind:
+            return model.model_validate(value)
+    return choice
 
 
 class ToolChoiceFunction(BaseModel):
     """One function is to be called."""
+
+    model_config = OPEN
 
     name: str
     type: Literal["function"]
@@ -181,6 +196,8 @@ class ToolChoiceFunction(BaseModel):
 
 class ToolChoiceAllowed(BaseModel):
     """Some of the tools are allowed."""
+
+    model_config = OPEN
 
     mode: Literal["auto", "required"]
     tools: list[dict[str, Any]]
@@ -190,11 +207,25 @@ class ToolChoiceAllowed(BaseModel):
 class Reasoning(BaseModel):
     """How much the model is to think."""
 
+    model_config = OPEN
+
     context: str | None = None
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     generate_summary: Literal["auto", "concise", "detailed"] | None = None
     mode: str | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+class Message(BaseModel):
+    """A message in the form of OpenAI's own models, which play no part here."""
+
+    author: dict[str, Any]
+    content: list[dict[str, Any]]
+
+
+def _retention(value: Any) -> Any:
+    """An older spelling counts, too."""
+    return "in_memory" if value == "in-memory" else value
 
 
 class ResponsesRequest(BaseModel):
@@ -224,8 +255,8 @@ class ResponsesRequest(BaseModel):
     stream: bool | None = False
     temperature: float | None = None
     text: ResponseTextConfig | None = None
-    tool_choice: Literal["none", "auto", "required"] | ToolChoiceAllowed | ToolChoiceFunction = "auto"
-    tools: list[FunctionTool | WebSearchTool | CodeInterpreter | HostedTool] = Field(default_factory=list)
+    tool_choice: Annotated[Any, PlainValidator(_choice)] = "auto"
+    tools: list[Annotated[Any, PlainValidator(_tool)]] = Field(default_factory=list)
     top_logprobs: int | None = 0
     top_p: float | None = None
     top_k: int | None = None
@@ -239,10 +270,10 @@ class ResponsesRequest(BaseModel):
     frequency_penalty: Annotated[float, Field(ge=-2.0, le=2.0)] | None = None
     prompt_cache_key: str | None = None
     prompt_cache_options: PromptCacheOptionsParam | None = None
-    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
+    prompt_cache_retention: Annotated[Literal["in_memory", "24h"] | None, BeforeValidator(_retention)] = None
     safety_identifier: str | None = None
     watermarking: bool | None = None
-    request_id: str | None = None
+    request_id: str = None  # type: ignore[assignment]
     session_id: str | None = None
     media_io_kwargs: dict[str, dict[str, Any]] | None = None
     mm_processor_kwargs: dict[str, Any] | None = None
@@ -251,7 +282,7 @@ class ResponsesRequest(BaseModel):
     return_mm_kwargs: bool | None = None
     cache_salt: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
     enable_response_messages: bool = False
-    previous_input_messages: list[dict[str, Any]] | None = None
+    previous_input_messages: list[Message | dict[str, Any]] | None = None
     structured_outputs: StructuredOutputsParams | None = None
     repetition_penalty: float | None = None
     seed: Int64 | None = None
@@ -266,25 +297,16 @@ class ResponsesRequest(BaseModel):
     @staticmethod
     def precheck(data: dict[str, Any]) -> None:
         """vLLM's looks at the raw body, in its order. Raises ApiError."""
-        if data.get("background") and data.get("store", True) is False:
-            raise ApiError.bad_request("background can only be used when `store` is true", "background")
+        _check_tool_usage(data)
         if data.get("prompt") is not None:
             raise ApiError.bad_request("prompt template is not supported", "prompt")
+        if data.get("background") and not data.get("store", True):
+            raise ApiError.bad_request("background can only be used when `store` is true", "background")
         precheck.check_cache_salt(data)
+        precheck.apply_return_mm_kwargs(data)
         if isinstance(data.get("input"), dict):
             # vLLM goes through it as through a list.
             data["input"] = list(data["input"])
-        tools = data.get("tools")
-        if isinstance(tools, int | float):
-            raise ApiError.bad_request(f"object of type '{type(tools).__name__}' has no len()")
-        choice = data.get("tool_choice") or "auto"
-        if choice == "required" and not tools:
-            text = "Tool choice 'required' must be specified with 'tools' parameter."
-            raise ApiError.bad_request(text, "tool_choice")
-        if isinstance(choice, dict) and not _is_offered(choice, tools or ()):
-            text = f"Tool choice '{choice.get('type')}' not found in 'tools' parameter."
-            raise ApiError.bad_request(text, "tool_choice")
-        data["tool_choice"] = "none" if choice == "auto" and not tools else choice
 
     @property
     def wants_logprobs(self) -> bool:
@@ -292,14 +314,26 @@ class ResponsesRequest(BaseModel):
         return LOGPROBS in (self.include or ())
 
 
-def _is_offered(choice: dict[str, Any], tools: Any) -> bool:
-    """Whether a tool of that type, and of that name where there is one, is among the tools."""
-    if choice.get("type") == "allowed_tools":
-        return True
-    return any(
-        isinstance(tool, dict) and tool.get("type") == choice.get("type") and tool.get("name") == choice.get("name")
-        for tool in tools
-    )
+def _check_tool_usage(data: dict[str, Any]) -> None:
+    tools, choice = data.get("tools"), data.get("tool_choice", "auto")
+    if isinstance(tools, int | float):
+        raise ApiError.bad_request(f"object of type '{type(tools).__name__}' has no len()")
+    if choice == "required" and not tools:
+        text = "Tool choice 'required' must be specified with 'tools' parameter."
+        raise ApiError.bad_request(text, "tool_choice")
+    if isinstance(choice, dict) and choice.get("type") in ("function", "custom"):
+        _check_named(choice.get("name"), tools or ())
+    if choice == "auto" and not tools:
+        data["tool_choice"] = "none"
+
+
+def _check_named(name: Any, tools: Any) -> None:
+    """A tool of that name, of whatever type, is among the tools."""
+    if isinstance(name, dict | list):  # vLLM looks it up in a set
+        raise ApiError.bad_request(f"unhashable type: '{type(name).__name__}'")
+    names = [tool.get("name") for tool in tools if isinstance(tool, dict)]
+    if not (isinstance(name, str) and name and name in names):
+        raise ApiError.bad_request("Tool choice 'function' not found in 'tools' parameter.", "tool_choice")
 
 
 class RetrieveQuery(BaseModel):

@@ -30,7 +30,9 @@ class CheckedPrompt:
 
 def check_chat(request: "ChatCompletionRequest", tokenizer: Tokenizer, limits: Limits) -> CheckedPrompt:
     """Everything between the model's name and the engine. Raises ApiError."""
-    return _checked(request, [chat_prompt(request, tokenizer, limits)], limits)[0]
+    prompt = chat_prompt(request, tokenizer, limits)
+    request.check_prompt(len(prompt.token_ids), limits)
+    return _checked(request, [prompt], limits)[0]
 
 
 def chat_prompt(request: "ChatCompletionRequest", tokenizer: Tokenizer, limits: Limits) -> prompts.TokenizedPrompt:

@@ -3,6 +3,7 @@
 Two notations: the newer one nests formats, the older one lists tags and the triggers they start with.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,6 +46,31 @@ def is_structural_tag(value: Any) -> bool:
     if "structures" in value:
         return _is_tag_list(value["structures"], value.get("triggers"))
     return value.get("type", "structural_tag") == "structural_tag" and _is_format(value.get("format"))
+
+
+def tag_fault(text: str) -> str | None:
+    """Why a structural tag, as text, is refused where only the engine looks at it; None: it is taken.
+
+    What xgrammar does not take is left to llguidance, which knows the older notation alone and complains of the rest
+    with Python's own words.
+    """
+    try:
+        tag = json.loads(text)
+        return None if is_structural_tag(tag) else _older_fault(tag)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as e:
+        return f"Invalid grammar specification: {e}"
+
+
+def _older_fault(tag: Any) -> str | None:
+    triggers, structures = tag["triggers"], list(tag["structures"])
+    for each in structures:
+        begin = each["begin"]
+        if not any(begin.startswith(trigger) for trigger in triggers):
+            return f"Trigger {begin} not found in triggers {triggers}"
+        schema, _ = each["schema"], each["end"]
+        if not isinstance(schema, dict | str):
+            raise ValueError("Expecting object schema to apply options")
+    return None if structures else "No structural tags found in the grammar spec."
 
 
 def _is_tag_list(structures: Any, triggers: Any) -> bool:

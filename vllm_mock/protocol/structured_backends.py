@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vllm_mock.protocol import guidance, xgrammar_schemas, xgrammar_texts
+from vllm_mock.protocol.structural_tag import tag_fault
 from vllm_mock.protocol.structured import StructuredOutputsParams
 
 _NOT_JSON = "Invalid JSON grammar specification."
@@ -24,6 +25,8 @@ def _auto(wanted: StructuredOutputsParams) -> str | None:
         return xgrammar_texts.regex_fault(wanted.regex)
     if wanted.grammar is not None:
         return xgrammar_texts.grammar_fault(wanted.grammar)
+    if wanted.structural_tag is not None:
+        return tag_fault(wanted.structural_tag)
     if wanted.json is None:
         return None
     try:
@@ -42,6 +45,8 @@ def _xgrammar(wanted: StructuredOutputsParams) -> str | None:
         return _prefixed("Failed to transform regex into a grammar", xgrammar_texts.regex_fault(wanted.regex))
     if wanted.grammar is not None:
         return "Invalid grammar specification." if xgrammar_texts.grammar_fault(wanted.grammar) else None
+    if wanted.structural_tag is not None:
+        return tag_fault(wanted.structural_tag)
     if wanted.json is None:
         return None
     try:
@@ -62,8 +67,10 @@ def _guidance(wanted: StructuredOutputsParams) -> str | None:
         return guidance.regex_fault(wanted.regex)
     if wanted.grammar is not None:
         return guidance.grammar_fault(wanted.grammar)
-    if wanted.structural_tag is not None and "structures" not in json.loads(wanted.structural_tag):
-        return "Invalid grammar specification: 'triggers'"
+    if wanted.structural_tag is not None:
+        fault = tag_fault(wanted.structural_tag)
+        older = fault is not None or "structures" in json.loads(wanted.structural_tag)
+        return fault if older else "Invalid grammar specification: 'triggers'"
     return guidance.schema_fault(wanted.json) if wanted.json is not None else None
 
 

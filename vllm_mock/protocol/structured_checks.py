@@ -15,6 +15,7 @@ def check_structured_outputs(wanted: StructuredOutputsParams | None, backend: st
         raise ApiError.bad_request("Choice '[]' cannot be an empty list")
     _check_not_blank("grammar", wanted.grammar)
     _check_not_blank("json", wanted.json)
+    _check_not_blank("structural_tag", wanted.structural_tag)
     check_nesting(wanted.json)
     if wanted.json_object is False:
         raise ApiError.bad_request(

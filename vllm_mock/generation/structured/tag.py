@@ -29,11 +29,16 @@ def structural_tag(tag: dict[str, Any], json_expression: Json) -> Expression:
     """
     if "structures" in tag:
         tags = [
-            Chain([Literal(each["begin"]), json_expression(each["schema"]), Literal(each["end"])])
+            Chain([Literal(each["begin"]), json_expression(_schema(each["schema"])), Literal(each["end"])])
             for each in tag["structures"]
         ]
         return _in_prose(tags, tag["triggers"], at_least_one=False, once=False)
     return _Formats(json_expression).of(tag["format"], ())
+
+
+def _schema(schema: Any) -> Any:
+    """A schema of the older notation; it may be JSON itself."""
+    return json.loads(schema) if isinstance(schema, str) else schema
 
 
 class _Formats:

@@ -68,10 +68,6 @@ class _Views:
         environ = request.environ
         body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), ResponsesRequest)
         model = resolve_model(self._services, body.model)
-        if body.truncation is None:
-            raise _unanswerable("truncation", "Input should be 'auto' or 'disabled'", "literal_error")
-        if body.background is None:
-            raise _unanswerable("background", "Input should be a valid boolean", "bool_type")
         if not self._stores:
             if body.background:
                 raise refusal(400, _NO_STORE, "background")
@@ -124,6 +120,7 @@ class _Views:
         except StreamedRefusal as refused:
             # The engine looks at a request before the stream begins here.
             raise refused.error from None
+        _check_answerable(body)
         if chat.parsing is not None:
             chat.parsing.request_type = "responses"
         scheduling = headers.scheduling(environ, "resp", chat_body)
@@ -185,6 +182,14 @@ class _Views:
         if created.body.store:
             self._store.put(response, created.messages)
         return response
+
+
+def _check_answerable(body: "ResponsesRequest") -> None:
+    """Null is allowed in a request, but not in the response that repeats it."""
+    if body.truncation is None:
+        raise _unanswerable("truncation", "Input should be 'auto' or 'disabled'", "literal_error")
+    if body.background is None:
+        raise _unanswerable("background", "Input should be a valid boolean", "bool_type")
 
 
 def _unanswerable(field: str, message: str, kind: str) -> ApiError:
