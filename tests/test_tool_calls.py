@@ -170,3 +170,11 @@ def test_a_structured_answer_takes_the_place_of_a_call(client: openai.OpenAI) ->
     )
     assert answer.choices[0].message.tool_calls is None
     assert isinstance(answer.choices[0].message.parsed, Booking)
+
+
+def test_tool_choice_null_calls_nothing(client: openai.OpenAI) -> None:
+    for seed in range(4):
+        choice = ask(client, seed=seed, extra_body={"tool_choice": None})
+        assert choice.message.tool_calls is None
+        assert choice.message.content
+        assert choice.finish_reason == "stop"

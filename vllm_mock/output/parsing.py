@@ -20,7 +20,7 @@ class OutputParsing:
 
     `reasoning_over`: the prompt already ended the reasoning, so that a stream has none (vLLM does not look at the
     prompt of a whole answer). `stream_interval`: tokens of one chunk, of which vLLM's parsers see but the end.
-    `request_type`: as what the metrics count it.
+    `hides_calls`: calls are taken off the text and shown to nobody. `request_type`: as what the metrics count it.
     """
 
     reasoning: ReasoningFormat | None = None
@@ -32,6 +32,7 @@ class OutputParsing:
     reasoning_over: bool = False
     streamed: bool = False
     stream_interval: int = 1
+    hides_calls: bool = False
     request_type: Literal["chat_completions", "responses", "other"] = "chat_completions"
 
     @property
@@ -43,6 +44,10 @@ class OutputParsing:
 def parse_output(plan: "ChoicePlan", how: OutputParsing) -> ParsedOutput:
     """Read the text of a plan. Never fails: what is no markup is content."""
     output = _streamed(plan, how) if how.streamed else _whole(plan.text, how)
+    if how.tools is not None:
+        output.calling = _calling(output)
+    if how.hides_calls:
+        _hide_calls(output)
     if not how.include_reasoning:
         output.reasoning = None
     if how.reasoning is not None:
@@ -51,6 +56,10 @@ def parse_output(plan: "ChoicePlan", how: OutputParsing) -> ParsedOutput:
     called = output.tool_calls and how.tool_choice != "named" and plan.finish_reason == "stop"
     output.finish_reason = "tool_calls" if called else plan.finish_reason
     return output
+
+
+def _calling(output: ParsedOutput) -> int:
+    return sum(part is not None and bool(part.tool_calls) for part in output.deltas) or len(output.tool_calls[:1])
 
 
 def ends_of(deltas: Sequence[str]) -> list[int]:
@@ -117,6 +126,17 @@ def _add_content(
 
 def _content(text: str) -> OutputDelta | None:
     return OutputDelta(content=text) if text else None
+
+
+def _hide_calls(output: ParsedOutput) -> None:
+    output.tool_calls = []
+    output.deltas = [_without_calls(delta) for delta in output.deltas]
+
+
+def _without_calls(part: OutputDelta | None) -> OutputDelta | None:
+    if part is None or not part.tool_calls:
+        return part
+    return None if part.content is None and part.reasoning is None else OutputDelta(part.reasoning, part.content)
 
 
 def _without_reasoning(part: OutputDelta | None) -> OutputDelta | None:

@@ -41,7 +41,8 @@ class ParsedOutput:
     `deltas` has one entry per generated token, None where no chunk is sent (where several tokens make a chunk, the
     last of them has its delta); it is empty unless the answer is streamed.
     `reasoning_counts` is how many reasoning tokens there are up to and including each token; None without a
-    reasoning parser.
+    reasoning parser. `calling` is how many deltas have a part of a call, whether shown or not; of a whole answer 1
+    if it has a call.
     """
 
     reasoning: str | None
@@ -50,6 +51,7 @@ class ParsedOutput:
     finish_reason: str
     deltas: list[OutputDelta | None] = field(default_factory=list)
     reasoning_counts: list[int] | None = None
+    calling: int = 0
 
     @property
     def reasoning_tokens(self) -> int | None:

@@ -46,6 +46,8 @@ def _reasoning(body: "ChatCompletionRequest", parsing: OutputParsing, defaults: 
 
 def _calls_tools(body: "ChatCompletionRequest", parsing: OutputParsing) -> bool:
     """Tools are called until there are results; then comes a text, unless a call is demanded."""
+    if parsing.hides_calls:
+        return False
     last: Any = body.messages[-1]
     return parsing.tool_choice != "auto" or last["role"] not in _RESULT_ROLES
 

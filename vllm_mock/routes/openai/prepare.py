@@ -121,7 +121,10 @@ def output_parsing(
         stream_interval=body.stream_interval or settings.stream_interval,
     )
     choice: Any = body.tool_choice
-    if parser is not None and body.tools and choice not in (None, "none"):
+    if parser is not None and choice is None:
+        # vLLM looks for calls, but then shows none.
+        parsing.tools, parsing.hides_calls = tool_format(parser), True
+    elif parser is not None and body.tools and choice != "none":
         parsing.tool_choice = choice if choice in ("auto", "required") else "named"
         name = choice.function.name if parsing.tool_choice == "named" else ""
         parsing.tools = tool_format(parser, parsing.tool_choice, name)

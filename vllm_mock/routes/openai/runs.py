@@ -213,12 +213,10 @@ def _count_tool_parsing(services: "Services", runs: Sequence[Run]) -> None:
         how, output = run.parsing, run.output
         if how is None or how.tools is None or output is None:
             continue
-        called, total = len(output.tool_calls[:1]), 1
-        if how.streamed:
-            called = sum(delta is not None and bool(delta.tool_calls) for delta in output.deltas)
-            total = len(output.deltas)
+        called = output.calling
+        not_called = (len(output.deltas) if how.streamed else 1) - called
         services.metrics.tool_calls_parsed(
-            streaming=how.streamed, request_type=how.request_type, called=called, not_called=total - called
+            streaming=how.streamed, request_type=how.request_type, called=called, not_called=not_called
         )
 
 
