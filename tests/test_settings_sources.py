@@ -181,8 +181,8 @@ def test_an_empty_yaml_file_sets_nothing(tmp_path):
     [
         ("max-num-seq: [1]", "key 'max-num-seq': '[1]' is not possible; expected an integer of 1 or more"),
         ("prt: 1", "unknown key 'prt'; the nearest known one is port"),
-        ("config: a.yaml", "unknown key 'config'"),
-        ("help: true", "unknown key 'help'"),
+        ("config: a.yaml", "key 'config' is for the command line alone"),
+        ("help: true", "key 'help' is for the command line alone"),
         ("max-num-s: 1", "flag --max-num-s is ambiguous"),
         ("port: x", "key 'port': 'x' is not possible; expected an integer from 0 to 65535"),
         ("port: true", "key 'port': 'true' is not possible"),

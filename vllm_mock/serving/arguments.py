@@ -17,8 +17,6 @@ WORKERS_VARIABLE = "VLLM_MOCK_DP_SIZE"
 _T = TypeVar("_T")
 
 BAD_SETTING = 2
-# gunicorn's code for "the application failed to load": the master stops instead of starting workers for ever.
-APP_LOAD_ERROR = 4
 
 
 def or_exit(function: Callable[..., _T], *arguments: Any) -> _T:

@@ -1,5 +1,6 @@
 """`python app.py`: read the settings, then serve with gunicorn, or with Werkzeug where gunicorn cannot run."""
 
+import errno
 import gc
 import os
 import shlex
@@ -8,12 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vllm_mock.serving.arguments import (
-    APP_LOAD_ERROR,
-    ARGUMENTS_VARIABLE,
-    BAD_SETTING,
-    settings_or_exit,
-)
+from vllm_mock.serving.arguments import ARGUMENTS_VARIABLE, or_exit, settings_or_exit
+from vllm_mock.settings import Settings, SettingsError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,9 +20,7 @@ def main(argv: Sequence[str]) -> int:
     # Start-up makes no garbage worth looking for; the worker enables the collector when it is ready.
     gc.disable()
     settings = settings_or_exit(argv, os.environ)
-    if not settings.uds and (refusal := _cannot_listen(settings.host or "0.0.0.0", settings.port)):
-        print(f"error: --port {settings.port}: {refusal}", file=sys.stderr)
-        return BAD_SETTING
+    or_exit(_check_address, settings)
     # The workers and gunicorn.conf.py read the flags from the environment, as under `gunicorn wsgi:app`.
     os.environ[ARGUMENTS_VARIABLE] = shlex.join(argv)
     sys.path.insert(0, str(PROJECT_ROOT))
@@ -37,21 +32,31 @@ def main(argv: Sequence[str]) -> int:
 
         run_werkzeug()
         return 0
-    try:
-        run(PROJECT_ROOT / "gunicorn.conf.py")
-    except SystemExit as end:
-        # A setting that only the worker could judge (a tokenizer) is as bad as one that the parser refuses.
-        return BAD_SETTING if end.code == APP_LOAD_ERROR else int(end.code or 0)
+    run(PROJECT_ROOT / "gunicorn.conf.py")
     return 0
 
 
-def _cannot_listen(host: str, port: int) -> str | None:
-    """Why the address cannot be listened on, or None; gunicorn would try for five seconds before it says so."""
+def _check_address(settings: Settings) -> None:
+    """Raise SettingsError for an address that cannot be listened on; gunicorn would try for five seconds first."""
+    if settings.uds:
+        _check_path(Path(settings.uds))
+    else:
+        _check_port(settings.host or "0.0.0.0", settings.port)
+
+
+def _check_path(path: Path) -> None:
+    if path.exists() and not path.is_socket():
+        raise SettingsError(f"--uds {path}: it exists and is no socket")
+    if not os.access(path.parent, os.W_OK):
+        raise SettingsError(f"--uds {path}: cannot create a socket in {path.parent}")
+
+
+def _check_port(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            return f"cannot listen on {host}: {error.strerror or error}"
-    return None
+            named = f"--port {port}" if error.errno in (errno.EADDRINUSE, errno.EACCES) else f"--host {host}"
+            raise SettingsError(f"{named}: cannot listen on {host}:{port}: {error.strerror or error}") from None

@@ -4,7 +4,7 @@ import logging
 
 from werkzeug.serving import make_server
 
-from vllm_mock.serving.arguments import process_settings
+from vllm_mock.serving.arguments import or_exit, process_settings
 
 
 def run() -> None:
@@ -13,7 +13,7 @@ def run() -> None:
     from vllm_mock.serving.banner import print_banner
 
     settings = process_settings()
-    app = create_app(settings)
+    app = or_exit(create_app, settings)
     logging.getLogger("werkzeug").setLevel(logging.INFO if settings.enable_access_log else logging.ERROR)
     server = make_server(settings.host or "0.0.0.0", settings.port, app, threaded=True)
     print_banner(settings)

@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from vllm_mock.serving.arguments import APP_LOAD_ERROR
+from vllm_mock.serving.arguments import BAD_SETTING
 from vllm_mock.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from vllm_mock.application import MockApp
     from vllm_mock.services import Services
 
+# gunicorn's code for a worker that cannot start: the master stops instead of starting others for ever.
+WORKER_BOOT_ERROR = 3
 # Under gevent the building shares the thread of all requests: a waiting probe goes first.
 BUILD_DELAY_SECONDS = 0.01
 
@@ -68,8 +70,8 @@ class WorkerApp:
         except SettingsError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             # Only the exit code of the process tells gunicorn's master not to try again.
-            os._exit(APP_LOAD_ERROR)
+            os._exit(BAD_SETTING)
         except BaseException:
             sys.excepthook(*sys.exc_info())
-            os._exit(APP_LOAD_ERROR)
+            os._exit(WORKER_BOOT_ERROR)
         self._built.set()

@@ -1,5 +1,7 @@
 """The page of --help."""
 
+import os
+import sys
 import textwrap
 
 from .catalogue import CONFIG, HELP
@@ -18,6 +20,15 @@ A stand-in for `vllm serve`. In names, dashes and underscores are the same; so a
 A switch --enable-x has --disable-x, --x has --no-x. JSON objects may be given key by key, for example
 --kv-transfer-config.kv_role kv_both. A DURATION is 750us, 20ms or 1.5s; a plain number is in milliseconds.
 The command line wins over the environment, the environment over the YAML file of --config."""
+
+
+def print_help() -> None:
+    """Print the page; a reader who has seen enough, such as `head`, is no error."""
+    try:
+        print(help_page(), flush=True)
+    except BrokenPipeError:
+        # What is still in the buffer would be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def help_page() -> str:

@@ -21,9 +21,9 @@ def load(argv: Sequence[str], environ: Mapping[str, str], config_json: Path = CO
     """
     command_line = parse(argv)
     if command_line.help:
-        from .help import help_page  # only needed here
+        from .help import print_help  # only needed here
 
-        print(help_page())
+        print_help()
         raise SystemExit(0)
     ignored: dict[str, None] = {}
     values = _values(read_yaml(command_line.config) if command_line.config else [], ignored)

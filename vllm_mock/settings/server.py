@@ -93,7 +93,9 @@ class ServerSettings:
         False, SWITCH, "Serve the routes that render, generate and derender as requests of their own."
     )
     tokens_only: bool = setting(False, SWITCH, "Serve them as well: prompts come as token ids.")
-    server_dev_mode: bool = from_environment(False, SWITCH, "Serve vLLM's development routes.", "VLLM_SERVER_DEV_MODE")
+    server_dev_mode: bool = from_environment(
+        False, SWITCH, "Without effect: vLLM's development routes are always served.", "VLLM_SERVER_DEV_MODE"
+    )
     enable_responses_api_store: bool = from_environment(
         False,
         SWITCH,

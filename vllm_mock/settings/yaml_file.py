@@ -50,7 +50,9 @@ def _find(path: str, key: str) -> tuple[Flag, bool]:
         match = catalogue.find(name)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from None
-    if match is None or match[0] in (catalogue.CONFIG, catalogue.HELP):
+    if match is not None and match[0] in (catalogue.CONFIG, catalogue.HELP):
+        raise SettingsError(f"{path}: key {key!r} is for the command line alone")
+    if match is None:
         nearest = catalogue.nearest_flag(name).removeprefix("--")
         raise SettingsError(f"{path}: unknown key {key!r}; the nearest known one is {nearest}")
     return match
