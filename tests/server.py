@@ -66,10 +66,15 @@ def free_port() -> int:
 
 
 def command(runner: str, flags: Sequence[str], port: int) -> tuple[list[str], dict[str, str]]:
-    """How a runner is started: its command line and the environment variables that carry what is not on it."""
+    """How a runner is started: its command line and the environment variables that carry what is not on it.
+
+    It may also be the path of a script that takes the flags of app.py.
+    """
     variables = {"SERVER_PORT": str(port)}
     if runner == APP:
         return [sys.executable, "app.py", *flags], variables
+    if runner.endswith(".py"):
+        return [sys.executable, runner, *flags], {**variables, "PYTHONPATH": str(ROOT)}
     workers = ["-k", "gthread", "--threads", "512"] if runner == GTHREAD else []
     return [sys.executable, "-m", "gunicorn", "wsgi:app", *workers], {**variables, "VLLM_MOCK_ARGS": shlex.join(flags)}
 
