@@ -9,7 +9,7 @@ API_KEY ?= test-key-1234567890
 DOCKER ?= docker
 IMAGES := aibrix
 
-.PHONY: serve test lint bench clean test-url docker-build docker-build-simulator docker-build-simulator-a40 \
+.PHONY: serve test test-vidur lint bench clean test-url docker-build docker-build-simulator docker-build-simulator-a40 \
 	docker-build-all docker-check docker-check-simulator kind-load kind-load-simulator kind-load-simulator-a40 deploy
 
 $(VENV)/.serve: requirements.txt
@@ -22,6 +22,13 @@ $(VENV)/.dev: requirements.txt requirements-dev.txt
 	$(BIN)/pip install -q --disable-pip-version-check -r requirements-dev.txt
 	touch $@ $(VENV)/.serve
 
+# vidur's predictor and what it imports, beside the virtual environment: tests of it alone want it.
+.vidur/.installed: requirements-vidur.txt requirements-simulator.txt $(VENV)/.dev
+	$(BIN)/pip install -q --disable-pip-version-check --no-compile --target .vidur -r requirements-vidur.txt
+	$(BIN)/pip install -q --disable-pip-version-check --no-compile --target .vidur --no-deps \
+		"$$(grep ^vidur requirements-simulator.txt)"
+	touch $@
+
 serve: $(VENV)/.serve
 	STANDALONE_MODE=true $(BIN)/python app.py $(ARGS)
 
@@ -32,6 +39,10 @@ lint: $(VENV)/.dev
 
 test: lint
 	$(BIN)/pytest -n 2 $(ARGS)
+
+# Tests that train vidur's own predictor.
+test-vidur: .vidur/.installed
+	VIDUR_PACKAGES=.vidur $(BIN)/pytest tests/test_vidur.py $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py $(ARGS)
@@ -82,4 +93,4 @@ docker-check-simulator: $(VENV)/.dev
 	$(BIN)/python scripts/docker_check.py --build-arg SIMULATION=a100
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .vidur .pytest_cache .mypy_cache .ruff_cache

@@ -56,7 +56,7 @@ def test_streams_share_the_steps(servers):
 
 def test_the_start_line_and_the_page_tell_what_is_simulated(servers):
     server = servers.get(*FLAGS, environ=A100)
-    line = server.logged().splitlines()[0]
+    line = next(line for line in server.logged().splitlines() if line.startswith("vllm-mock serving"))
     assert "engine simulated: a100 with meta-llama/Llama-2-7b-hf, step times " in line
     assert line.endswith("metrics live")
     assert server.gauge("vllm_mock:simulation_info") == 1

@@ -10,15 +10,16 @@ from gunicorn.http import wsgi
 
 from vllm_mock.serving import http_dialect
 from vllm_mock.serving.arguments import BAD_SETTING, RANK_VARIABLE, WORKERS_VARIABLE, or_exit, process_settings
-from vllm_mock.serving.banner import banner, print_banner
+from vllm_mock.serving.banner import print_banner
+from vllm_mock.serving.preparation import prepare_simulation
 from vllm_mock.shared import shared_store
 
 _ranks: dict[object, int] = {}
 
 
 def on_starting(server) -> None:
-    """Before any worker exists: make what all of them inherit, and refuse a simulation that cannot be."""
-    or_exit(banner, process_settings())
+    """Before any worker exists: make what all of them inherit, and what takes longer than a worker may be silent."""
+    or_exit(prepare_simulation, process_settings())
     # A setting that only a worker can judge (a tokenizer) is as bad as one that the parser refuses.
     server.APP_LOAD_ERROR = BAD_SETTING
     shared_store()

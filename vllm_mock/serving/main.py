@@ -20,6 +20,11 @@ def main(argv: Sequence[str]) -> int:
     # Start-up makes no garbage worth looking for; the worker enables the collector when it is ready.
     gc.disable()
     settings = settings_or_exit(argv, os.environ)
+    if settings.prepare_simulation or settings.time_limit is not None:
+        from vllm_mock.serving.preparation import fill_caches  # only for this
+
+        or_exit(fill_caches, settings)
+        return 0
     or_exit(_check_address, settings)
     # The workers and gunicorn.conf.py read the flags from the environment, as under `gunicorn wsgi:app`.
     os.environ[ARGUMENTS_VARIABLE] = shlex.join(argv)

@@ -4,11 +4,30 @@ from collections.abc import Callable
 
 from vllm_mock.engine.step_time.base import StepTime
 from vllm_mock.engine.step_time.roofline import roofline
-from vllm_mock.settings import Settings
+from vllm_mock.settings import Settings, SettingsError
 
-_BUILDERS: dict[str, Callable[[Settings], StepTime]] = {"roofline": roofline}
+
+def _vidur(settings: Settings) -> StepTime:
+    from vllm_mock.engine.step_time.vidur.source import vidur, vidur_refusal
+
+    if (reason := vidur_refusal(settings)) is not None:
+        raise SettingsError(f"--step-time vidur: {reason}")
+    return vidur(settings)
+
+
+_BUILDERS: dict[str, Callable[[Settings], StepTime]] = {"roofline": roofline, "vidur": _vidur}
+
+
+def chosen(settings: Settings) -> tuple[str, str | None]:
+    """The name of the StepTime, and where --step-time auto does without vidur, why."""
+    if settings.step_time != "auto":
+        return settings.step_time, None
+    from vllm_mock.engine.step_time.vidur.source import vidur_refusal
+
+    reason = vidur_refusal(settings)
+    return ("vidur", None) if reason is None else ("roofline", reason)
 
 
 def step_time(settings: Settings) -> StepTime:
     """The StepTime of --step-time; SettingsError, one line, where it cannot be had."""
-    return _BUILDERS["roofline"](settings)
+    return _BUILDERS[chosen(settings)[0]](settings)
