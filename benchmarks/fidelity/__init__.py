@@ -1,0 +1,1 @@
+"""Predicted against measured: servers that NVIDIA and SemiAnalysis measured, through the offline twin."""
