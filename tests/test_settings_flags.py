@@ -98,6 +98,7 @@ def test_all_names_of_the_table_are_vllms_or_our_own():
     assert own == {
         "--enable-access-log",
         *("--protect-admin", "--failure-injection-rate", "--failure-types"),
+        *("--max-request-bytes", "--request-read-timeout", "--response-write-timeout"),
         "--startup-duration",
         "--llm-engine",
         "--mode",

@@ -235,6 +235,13 @@ STREAM_LAG = Family(
     "The worst lateness of a token in the last 10 seconds: when high, this process cannot keep up.",
 )
 
+DROPPED = Family(
+    "vllm_mock:dropped_connections",
+    "counter",
+    "Connections given up because of the client: its request came too slowly or was too large, or it did not read.",
+    {"reason": ("slow_request", "slow_reader", "too_large")},
+    labels=(),
+)
 SIMULATOR_LAG = Family(
     "vllm_mock:simulator_lag_seconds",
     "gauge",

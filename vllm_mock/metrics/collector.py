@@ -16,6 +16,7 @@ from vllm_mock.metrics.accumulators import Histogram, Value, WorstOf
 from vllm_mock.metrics.cache_config import CACHE_CONFIG, cache_config_series
 from vllm_mock.metrics.catalogue import (
     BUCKETS,
+    DROPPED,
     KV_FETCH,
     KV_RESIDENCY,
     LEGACY_FAMILIES,
@@ -150,6 +151,10 @@ class Metrics:
         self.value(TOOL_CALL_PARSER.name, mode, "tool_call", kind).value += called
         self.value(TOOL_CALL_PARSER.name, mode, "no_tool_call", kind).value += not_called
 
+    def connection_dropped(self, reason: str) -> None:
+        """A client's connection was given up."""
+        self.value(DROPPED.name, reason).value += 1
+
     def request_failed(self) -> None:
         """A request ended with an error of the engine."""
         self.value("vllm:request_success", "error").value += 1
@@ -181,13 +186,13 @@ class Metrics:
         return HistogramSeries(family, self._labels, Histogram(bounds))
 
     def _choose_shown(self, rank: int, ranks: int) -> Sequence[Shown]:
-        lag = self._series[STREAM_LAG.name]
+        lag, dropped = self._series[STREAM_LAG.name], self._series[DROPPED.name]
         operations = (self.sleep_operations, self.weight_operations)
         if self._settings.disable_log_stats:
-            return [lag, *operations]
+            return [dropped, lag, *operations]
         if self._other_engine:
             labels = engine_labels(self._settings.llm_engine, self._labels["model_name"], rank, ranks)
-            return [*engine_series(self._other_engine, labels, self._source), lag]
+            return [*engine_series(self._other_engine, labels, self._source), dropped, lag]
         hidden = set() if self._settings.legacy_metrics else {family.name for family in LEGACY_FAMILIES}
         shown: list[Shown] = [series for name, series in self._series.items() if name not in hidden]
         shown.insert(-1, self._lora_info)
@@ -256,7 +261,7 @@ def _families(settings: Settings) -> tuple[Family, ...]:
 
 def _own_families(settings: Settings) -> tuple[Family, ...]:
     """Those that vLLM does not have."""
-    return (SIMULATOR_LAG, STREAM_LAG) if settings.simulation else (STREAM_LAG,)
+    return (SIMULATOR_LAG, DROPPED, STREAM_LAG) if settings.simulation else (DROPPED, STREAM_LAG)
 
 
 def _not_counted(lifetime: float, idle: float, reuse_gaps: Sequence[float]) -> None: ...

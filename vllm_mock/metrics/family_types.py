@@ -1,7 +1,7 @@
 """Which families there are, for whoever wants to set one: types by printed name."""
 
 from vllm_mock.metrics.cache_config import CACHE_CONFIG
-from vllm_mock.metrics.catalogue import KV_FETCH, LEGACY_FAMILIES, STREAM_LAG, TOOL_CALL_PARSER, VLLM_FAMILIES
+from vllm_mock.metrics.catalogue import DROPPED, KV_FETCH, LEGACY_FAMILIES, STREAM_LAG, TOOL_CALL_PARSER, VLLM_FAMILIES
 from vllm_mock.metrics.engine_families import ENGINES
 from vllm_mock.metrics.http import COARSE, FINE
 
@@ -16,6 +16,6 @@ _OTHERS = {
 
 def family_types(engine: str) -> dict[str, str]:
     """All families of vLLM, those of another engine where it is one, and those of the HTTP server."""
-    families = (*VLLM_FAMILIES, TOOL_CALL_PARSER, KV_FETCH, *LEGACY_FAMILIES, STREAM_LAG)
+    families = (*VLLM_FAMILIES, TOOL_CALL_PARSER, KV_FETCH, *LEGACY_FAMILIES, DROPPED, STREAM_LAG)
     vllm = {family.name + ("_total" if family.type == "counter" else ""): family.type for family in families}
     return vllm | {family.name: family.type for family in ENGINES.get(engine, ())} | _OTHERS

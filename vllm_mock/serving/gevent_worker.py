@@ -15,6 +15,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from vllm_mock.serving.lean_request import LeanRequest, may_read
 from vllm_mock.serving.lean_response import LeanResponse
+from vllm_mock.serving.lingering import close_gracefully
 from vllm_mock.serving.pump import Flow, Pump
 
 if TYPE_CHECKING:
@@ -114,6 +115,15 @@ class Worker(GeventWorker):
         return False
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
+        try:
+            return self._handle(listener_name, req, sock, addr)
+        except StopIteration:
+            if hasattr(req.body, "reader"):
+                # Perhaps the client is still sending; a reset would hide the answer from it.
+                close_gracefully(sock)
+            raise
+
+    def _handle(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         if not self._plain:
             return super().handle_request(listener_name, req, sock, addr)
         self.cfg.pre_request(self, req)

@@ -8,7 +8,7 @@ from typing import Any
 
 from gunicorn.http import wsgi
 
-from vllm_mock.serving import http_dialect
+from vllm_mock.serving import http_dialect, patience
 from vllm_mock.serving.arguments import BAD_SETTING, RANK_VARIABLE, WORKERS_VARIABLE, or_exit, process_settings
 from vllm_mock.serving.banner import print_banner
 from vllm_mock.serving.preparation import prepare_simulation
@@ -65,6 +65,7 @@ def _second_signal_kills(server) -> None:
 def pre_request(worker, req) -> None:
     """Methods that are none are refused; while draining, a kept-alive connection is closed after its next answer."""
     http_dialect.check_method(req.method)
+    patience.bound(req)
     if worker.wsgi.draining:
         req.force_close()
 
@@ -74,7 +75,13 @@ def post_worker_init(worker) -> None:
     http_dialect.install()
     _settle(worker.cfg)
     app = worker.wsgi
-    timeout = process_settings().shutdown_timeout
+    settings = process_settings()
+    timeout = settings.shutdown_timeout
+    patience.install(
+        settings,
+        lambda reason: app.services.metrics.connection_dropped(reason),
+        cooperative="gevent" in worker.cfg.worker_class_str,
+    )
     started: list[int] = []
 
     def drain() -> None:

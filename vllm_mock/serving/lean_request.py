@@ -8,8 +8,9 @@ from typing import Any
 
 from gunicorn.http import wsgi
 from gunicorn.http.body import Body, LengthReader
-from gunicorn.http.message import Request
 from gunicorn.util import unquote_to_wsgi_str
+
+from vllm_mock.serving.patience import PatientRequest
 
 # A whole head, of characters that no rule forbids. A name with "_" would be taken for one with "-" later on.
 _USUAL = re.compile(
@@ -41,7 +42,7 @@ def may_read(cfg: Any) -> bool:
     )
 
 
-class LeanRequest(Request):
+class LeanRequest(PatientRequest):
     """gunicorn's request. `environ` is the WSGI environ without the addresses, None if the form was not usual."""
 
     version: Any = (1, 1)
@@ -51,6 +52,7 @@ class LeanRequest(Request):
 
     def __init__(self, cfg: Any, unreader: Any, peer_addr: Any, req_number: int = 1) -> None:
         self.environ: dict[str, Any] | None = None
+        unreader.deadline = None
         data = unreader.read()
         if not data:
             raise StopIteration

@@ -7,6 +7,8 @@ from typing import Any
 from gunicorn import util
 from gunicorn.http import wsgi
 
+from vllm_mock.serving import patience
+
 _VALUE = re.compile(r"[ \t\x21-\x7e\x80-\xff]*").fullmatch
 
 
@@ -29,13 +31,16 @@ _date = _Date()
 
 
 def send_all(sock: Any, data: bytes) -> None:
-    """Send everything; gevent's own `sendall` first asks for the type of the socket, at each call."""
+    """Send everything; gevent's own `sendall` first asks for the type of the socket, at each call.
+
+    Raises SlowReader when the client does not take it.
+    """
     try:
         sent = sock._sock.send(data)
     except BlockingIOError:
         sent = 0
     if sent < len(data):
-        sock.sendall(memoryview(data)[sent:])
+        patience.send_all(sock, memoryview(data)[sent:])
 
 
 class LeanResponse(wsgi.Response):

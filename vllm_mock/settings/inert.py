@@ -35,7 +35,6 @@ TABLE = """\
 --dp-supervisor-probe-timeout-s float
 --dp-supervisor-probe-failure-threshold int
 --middleware text
---h11-max-incomplete-event-size int
 --enable-offline-docs switch
 --enable-flash-late-interaction switch
 # ModelConfig

@@ -12,9 +12,11 @@ from .kinds import (
     TEXT,
     choice,
     choices,
+    human,
     integer,
     json_object,
     many,
+    number,
     optional,
 )
 
@@ -50,6 +52,24 @@ class ServerSettings:
     )
     sse_keep_alive_interval: int = setting(
         0, integer(0, unit="seconds"), "Interval of comments that keep a quiet stream alive; 0 sends none."
+    )
+    max_request_bytes: int = setting(
+        50 * 2**20,
+        human(65_536, unit="bytes"),
+        "Largest body of a request; a larger one is refused with 413. Smaller limits than 64 KiB are not possible.",
+    )
+    request_read_timeout: float = setting(
+        60.0,
+        number(0, unit="seconds"),
+        "How long a client may take to send a request, from the first byte to the last; 0 waits for ever.",
+    )
+    response_write_timeout: float = setting(
+        30.0,
+        number(0, unit="seconds"),
+        "How long a client may take nothing of what is sent to it before it is dropped; 0 waits for ever.",
+    )
+    h11_max_incomplete_event_size: int = setting(
+        4 * 2**20, integer(1, unit="bytes"), "Largest head of a request: its first line and header fields."
     )
     h11_max_header_count: int = setting(256, integer(1), "Most header fields in a request.")
     disable_fastapi_docs: bool = setting(False, SWITCH, "Do not serve /docs, /redoc and /openapi.json.")

@@ -36,8 +36,12 @@ def register(blueprint: Blueprint, services: "Services") -> None:
             from vllm_mock.protocol.parsing import parse_request
 
             environ = request.environ
+            try:
+                data = headers.body(environ)
+            except ApiError as error:
+                return json_reply(errors.body(error), error.status)
             # Faults of the fields keep OpenAI's shape.
-            body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), getattr(models, name))
+            body = parse_request(data, environ.get("CONTENT_TYPE"), getattr(models, name))
             try:
                 return view(body)
             except StreamedRefusal as refusal:
