@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -54,9 +55,11 @@ def metric(server: Server, name: str, **labels: str) -> float:
 class Stream:
     """A streamed completion of `tokens` tokens, read by a thread: the data of its events, and when each came."""
 
-    def __init__(self, server: Server, tokens: int, **fields: object) -> None:
-        body = {"model": "tiny", "prompt": "hello", "max_tokens": tokens, "ignore_eos": True, "stream": True, **fields}
-        self.response = requests.post(server.base_url + "/v1/completions", json=body, stream=True, timeout=30)
+    def __init__(self, server: Server, tokens: int, path: str = "/v1/completions", **fields: object) -> None:
+        body = {"model": "tiny", "max_tokens": tokens, "ignore_eos": True, "stream": True, **fields}
+        if path == "/v1/completions":
+            body.setdefault("prompt", "hello")
+        self.response = requests.post(server.base_url + path, json=body, stream=True, timeout=30)
         self.events: list[tuple[float, str]] = []
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
@@ -66,9 +69,13 @@ class Stream:
             if line:
                 self.events.append((time.monotonic(), line.decode().removeprefix("data: ")))
 
+    def join(self) -> None:
+        """Wait for its end."""
+        self._thread.join(WAIT_SECONDS)
+
     def chunks(self) -> list[dict]:
         """All chunks, once the stream has ended."""
-        self._thread.join(WAIT_SECONDS)
+        self.join()
         assert self.events[-1][1] == "[DONE]"
         return [json.loads(event) for _, event in self.events[:-1]]
 
@@ -103,9 +110,58 @@ def test_pause_ends_what_runs_and_refuses_what_comes(server: Server) -> None:
 
 
 def test_an_aborted_answer_keeps_what_it_has(server: Server) -> None:
+    answer = aborted(server, "/v1/chat/completions", QUESTION)
+    choice, usage = answer["choices"][0], answer["usage"]
+    assert choice["finish_reason"] == "abort"
+    assert 1 <= usage["completion_tokens"] < 100
+    assert len(choice["message"]["content"]) == usage["completion_tokens"]
+
+
+OPTIONS = {"include_usage": True, "continuous_usage_stats": True}
+QUESTION = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 150, "ignore_eos": True}
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/completions", {"prompt": "hello", "logprobs": 1}),
+        ("/v1/chat/completions", {"messages": QUESTION["messages"], "logprobs": True, "top_logprobs": 1}),
+    ],
+)
+def test_the_chunk_that_ends_an_aborted_stream_has_no_token(server: Server, path: str, fields: Any) -> None:
+    stream = Stream(server, 60, path, return_token_ids=True, stream_options=OPTIONS, **fields)
+    eventually(lambda: len(stream.events) > 3)
+    post(server, "/abort_requests")
+    *told, finish, usage = stream.chunks()
+    (choice,) = finish["choices"]
+    ids = [token for chunk in told for token in chunk["choices"][0].get("token_ids") or ()]
+    assert (choice["finish_reason"], choice["token_ids"]) == ("abort", [])
+    assert {tuple(part) for part in choice["logprobs"].values()} == {()}
+    assert finish["usage"]["completion_tokens"] == usage["usage"]["completion_tokens"] == len(ids) > 0
+
+
+def test_a_message_that_is_aborted_has_no_stop_reason(server: Server) -> None:
+    stream = Stream(server, 60, "/v1/messages", messages=QUESTION["messages"])
+    eventually(lambda: len(stream.events) > 3)
+    post(server, "/abort_requests")
+    stream.join()
+    told = [json.loads(data) for _, data in stream.events if data.startswith("{")]
+    assert [event["type"] for event in told[-2:]] == ["message_delta", "message_stop"]
+    assert told[-2]["delta"] == {"stop_reason": None, "stop_sequence": None}
+    assert "stop_reason" not in aborted(server, "/v1/messages", QUESTION)
+
+
+def test_a_response_that_is_aborted_is_complete(server: Server) -> None:
+    body = {"model": "tiny", "input": "hello", "max_output_tokens": 150, "ignore_eos": True}
+    answer = aborted(server, "/v1/responses", body)
+    assert (answer["status"], answer["incomplete_details"]) == ("completed", None)
+    assert answer["usage"]["output_tokens"] == len(answer["output"][0]["content"][0]["text"]) > 0
+
+
+def aborted(server: Server, path: str, body: Any) -> Any:
+    """The answer in one piece of a request that is ended while it runs."""
     answers: list[requests.Response] = []
-    body = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 150, "ignore_eos": True}
-    thread = threading.Thread(target=lambda: answers.append(post(server, "/v1/chat/completions", **body)))
+    thread = threading.Thread(target=lambda: answers.append(post(server, path, **body)))
     thread.start()
     eventually(lambda: metric(server, "vllm:num_requests_running") == 1)
     time.sleep(0.2)
@@ -113,10 +169,7 @@ def test_an_aborted_answer_keeps_what_it_has(server: Server) -> None:
     thread.join(WAIT_SECONDS)
     (answer,) = answers
     assert answer.status_code == 200
-    choice, usage = answer.json()["choices"][0], answer.json()["usage"]
-    assert choice["finish_reason"] == "abort"
-    assert 1 <= usage["completion_tokens"] < 100
-    assert len(choice["message"]["content"]) == usage["completion_tokens"]
+    return answer.json()
 
 
 def test_requests_are_aborted_by_their_ids(server: Server) -> None:

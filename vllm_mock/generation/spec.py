@@ -58,6 +58,7 @@ class ChoicePlan:
 
     `deltas` has one entry per token, "" where a token shows nothing (yet): vLLM sends a chunk for each token,
     an empty one for these. `stop_reason` is the stop string or the stop token id that ended the answer.
+    `ends_empty`: the last entry is no token, but stands for the end of a stream that the operator cut short.
     """
 
     token_ids: list[int]
@@ -65,8 +66,17 @@ class ChoicePlan:
     finish_reason: FinishReason
     stop_reason: str | int | None = None
     logprobs: list[TokenLogprobs] | None = None
+    ends_empty: bool = False
 
     @property
     def text(self) -> str:
         """The whole answer."""
         return "".join(self.deltas)
+
+    def count(self, last: int) -> int:
+        """How many tokens there are up to and including position `last`."""
+        return last if self.ends_empty and last == len(self.token_ids) - 1 else last + 1
+
+    def ids(self, first: int, last: int) -> list[int]:
+        """The tokens at positions first..last."""
+        return self.token_ids[first : self.count(last)]

@@ -27,13 +27,13 @@ class Ending:
         return self.stop_reason if isinstance(self.stop_reason, str) else None
 
     @property
-    def reason(self) -> str:
-        """Anthropic's name for it."""
+    def reason(self) -> str | None:
+        """Anthropic's name for it, if there is one."""
         if self.finish_reason == "stop" and self.sequence is not None:
             return "stop_sequence"
         if self.finish_reason == "stop" and self.calls_tools:  # a tool that the request names
             return "tool_use"
-        return _STOP_REASONS.get(self.finish_reason, "end_turn")
+        return _STOP_REASONS.get(self.finish_reason)
 
 
 def signature() -> str:
@@ -84,11 +84,12 @@ def message(
     kv_transfer_params: str = "null",
 ) -> bytes:
     """A whole answer; `kv_transfer_params` is JSON text, left out if null."""
+    reason = "" if ending.reason is None else f',"stop_reason":"{ending.reason}"'
     sequence = "" if ending.sequence is None else f',"stop_sequence":{quote(ending.sequence)}'
     transfer = "" if kv_transfer_params == "null" else f',"kv_transfer_params":{kv_transfer_params}'
     return to_bytes(
         f'{{"id":{quote(response_id)},"type":"message","role":"assistant","content":{compact(content)},'
-        f'"model":{quote(model)},"stop_reason":"{ending.reason}"{sequence},"usage":{usage(counts)}{transfer}}}'
+        f'"model":{quote(model)}{reason}{sequence},"usage":{usage(counts)}{transfer}}}'
     )
 
 
@@ -122,6 +123,6 @@ def message_end(ending: Ending, counts: Usage) -> str:
     """The last two events of a stream."""
     return (
         'event: message_delta\ndata: {"type":"message_delta","delta":{'
-        f'"stop_reason":"{ending.reason}","stop_sequence":{compact(ending.sequence)}}},"usage":{usage(counts)}}}\n\n'
+        f'"stop_reason":{compact(ending.reason)},"stop_sequence":{compact(ending.sequence)}}},"usage":{usage(counts)}}}\n\n'
         'event: message_stop\ndata: {"type":"message_stop"}\n\n'
     )

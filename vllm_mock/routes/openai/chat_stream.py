@@ -69,7 +69,7 @@ class ChatStream:
         if plan.logprobs is not None:
             entries = plan.logprobs[first : last + 1]
             logprobs = chat_logprobs(entries, self._options.top_logprobs, self._options.tokens_as_ids)
-        ids = plan.token_ids[first : last + 1] if self._options.return_token_ids else None
+        ids = plan.ids(first, last) if self._options.return_token_ids else None
         return Token("".join(plan.deltas[first : last + 1]), logprobs, json_ids(ids))
 
     def _finish(self, choice: int, last: int) -> str:
@@ -78,7 +78,7 @@ class ChatStream:
         token = Token(plan.deltas[last]) if self._plain else self._token(choice, first, last)
         transfer = self._options.kv_transfer_params(self._runs[choice])
         return self._chunks.finish(
-            choice, token, plan.finish_reason, plan.stop_reason, self._prompt_tokens, last + 1, transfer
+            choice, token, plan.finish_reason, plan.stop_reason, self._prompt_tokens, plan.count(last), transfer
         )
 
     def end(self) -> bytes:

@@ -53,7 +53,7 @@ class CompletionStream:
         run, echo, options = self._runs[choice], self._echoes[choice], self._options
         plan = run.plan
         text = "".join(plan.deltas[first : last + 1])
-        ids = plan.token_ids[first : last + 1]
+        ids = plan.ids(first, last)
         entries = None if plan.logprobs is None else plan.logprobs[first : last + 1]
         if echo.only_prompt:
             text, ids, entries = "", [], None if entries is None else []
@@ -70,7 +70,7 @@ class CompletionStream:
             choice,
             token,
             len(run.prompt.token_ids),
-            last + 1,
+            plan.count(last),
             finish_reason=plan.finish_reason if finished else None,
             stop_reason=plan.stop_reason if finished else None,
             prompt_token_ids=json_ids(run.prompt.token_ids) if opening else "null",

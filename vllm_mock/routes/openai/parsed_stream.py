@@ -30,14 +30,14 @@ class ParsedChatStream(ChatStream):
         if delta is None and (not shows_tokens or self._hides_tokens(choice)):
             return ""
         token = self._shown_token(choice, first, last)
-        usage = self._running_usage(output, last)
+        usage = self._running_usage(choice, output, last)
         return self._chunks.parsed(choice, delta or OutputDelta(), token.logprobs, token.token_ids, usage)
 
     def _parsed_finish(self, choice: int, output: ParsedOutput, last: int) -> str:
         first = self._options.first_of_last_flush(last)
         delta = output.deltas[last] or OutputDelta()
         token = self._shown_token(choice, first, last)
-        usage = self._running_usage(output, last)
+        usage = self._running_usage(choice, output, last)
         stop_reason = self._runs[choice].plan.stop_reason
         transfer = self._options.kv_transfer_params(self._runs[choice])
         return self._chunks.parsed_finish(
@@ -51,6 +51,6 @@ class ParsedChatStream(ChatStream):
         parsing = self._runs[choice].parsing
         return parsing is not None and parsing.hides_tokens
 
-    def _running_usage(self, output: ParsedOutput, last: int) -> str:
+    def _running_usage(self, choice: int, output: ParsedOutput, last: int) -> str:
         thought = None if output.reasoning_counts is None else output.reasoning_counts[last]
-        return self._chunks.running_usage(self._prompt_tokens, last + 1, thought)
+        return self._chunks.running_usage(self._prompt_tokens, self._runs[choice].plan.count(last), thought)

@@ -76,16 +76,10 @@ def finished(
     return response | {
         "incomplete_details": {"reason": "max_output_tokens"} if incomplete else None,
         "output": output,
-        "status": final_status(run),
+        "status": message_status(run),
         "usage": _usage(run, cached_tokens),
         "kv_transfer_params": kv_transfer_params,
     }
-
-
-def final_status(run: "Run") -> str:
-    """The status of a response whose tokens have all come."""
-    reason = run.plan.finish_reason
-    return "incomplete" if reason == "length" else "cancelled" if reason == "abort" else "completed"
 
 
 def _usage(run: "Run", cached_tokens: int) -> dict[str, Any]:
@@ -126,7 +120,7 @@ def output_items(run: "Run", top_logprobs: int) -> list[Item]:
 
 
 def message_status(run: "Run") -> str:
-    """The status of a message that came to its end."""
+    """The status of a message, or response, that came to its end; to vLLM one that the operator ended is complete."""
     return "incomplete" if run.plan.finish_reason == "length" else "completed"
 
 

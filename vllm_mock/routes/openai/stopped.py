@@ -14,6 +14,7 @@ def cut_short(run: "Run", placeholder: bool = False) -> None:
     cut = run.handle.cut
     assert cut is not None
     plan = run.plan
+    plan.ends_empty = placeholder
     # In place: a stream's renderer holds these lists.
     plan.token_ids[cut:] = plan.token_ids[-1:] if placeholder else []
     plan.deltas[cut:] = [""] if placeholder else []

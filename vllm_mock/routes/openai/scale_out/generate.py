@@ -137,13 +137,13 @@ class GenerateStream:
         run, mode = self._runs[choice], self._envelope.output_mode
         plan = run.plan
         logprobs = _logprobs(run, first, last + 1, mode, self._top_logprobs)
-        part = Generated(choice, plan.token_ids[first : last + 1], logprobs=logprobs)
+        part = Generated(choice, plan.ids(first, last), logprobs=logprobs)
         if finished:
             part.finish_reason, part.stop_reason = plan.finish_reason, plan.stop_reason
         if mode == "text":
             part.text = "".join(plan.deltas[first : last + 1])
         with_prompt, self._first = self._first, False
-        usage = Usage(len(run.prompt.token_ids), last + 1).body() if self._running_usage else "null"
+        usage = Usage(len(run.prompt.token_ids), plan.count(last)).body() if self._running_usage else "null"
         return self._envelope.chunk(usage, part, with_prompt=with_prompt)
 
     def end(self) -> bytes:
