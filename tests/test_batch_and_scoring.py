@@ -46,6 +46,24 @@ def test_a_batch_is_answered_like_its_conversations(server: Server) -> None:
     assert [choice["message"] for choice in batch["choices"]] == [one["choices"][0]["message"] for one in alone]
 
 
+def test_what_was_cached_is_told_neither_of_a_batch_nor_of_a_beam_search(servers: ServerPool) -> None:
+    server = servers.get(*TINY, *INSTANT, "--block-size", "4", "--enable-prompt-tokens-details")
+    chat, request = "/v1/chat/completions", {"max_tokens": 2, "messages": said("hi")}
+    assert answer(server, BATCH, {**request, "messages": [said("hi")]})["usage"]["prompt_tokens_details"] is None
+    assert answer(server, chat, {**request, "use_beam_search": True})["usage"]["prompt_tokens_details"] is None
+    assert answer(server, chat, request)["usage"]["prompt_tokens_details"] is not None
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+def test_a_beam_search_knows_no_structure(server: Server, path: str) -> None:
+    schema = {"name": "n", "schema": {"$ref": "#/nope"}}
+    fields = {"response_format": {"type": "json_schema", "json_schema": schema}, "use_beam_search": True}
+    asked = {"prompt": "hi"} if path == "/v1/completions" else {"messages": said("hi")}
+    body = {**asked, **fields, "structured_outputs": {"json_object": True}, "max_tokens": 2}
+    assert answer(server, path, body)["usage"]["completion_tokens"] == 2
+    assert server.post(path, {**body, "use_beam_search": False}).status == 400
+
+
 def test_a_batch_is_never_a_stream(server: Server) -> None:
     batch = answer(server, BATCH, {"messages": [said("hi")], "max_tokens": 2, "stream": True})
     assert batch["usage"]["completion_tokens"] == 2

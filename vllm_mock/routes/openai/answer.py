@@ -97,7 +97,8 @@ def answer_options(services: "Services", body: Any) -> AnswerOptions:
         tokens_as_ids=settings.return_tokens_as_token_ids if as_ids is None else as_ids,
         return_token_ids=bool(body.return_token_ids),
         return_prompt_text=bool(getattr(body, "return_prompt_text", False)),
-        prompt_tokens_details=settings.enable_prompt_tokens_details,
+        # vLLM's beam search does not tell what was cached.
+        prompt_tokens_details=settings.enable_prompt_tokens_details and not body.use_beam_search,
         request_metrics=settings.enable_per_request_metrics,
         stream_interval=body.stream_interval or settings.stream_interval,
         handed_over_by=services.kv_transfer if shared_work.hands_over_kv else None,

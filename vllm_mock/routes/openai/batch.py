@@ -34,6 +34,8 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         created = int(time.time())
         collect(services, runs, headers.connection(environ))
         options = answer_options(services, chats[0].body)
+        # vLLM tells them of no batch.
+        options.prompt_tokens_details = False
         choices = [chat_choice(run, chat, options) for run, chat in zip(runs, chats, strict=True)]
         usage = final_usage(runs, options, chat=True)
         envelope = Envelope(scheduling.response_id, created, model, services.fingerprint, usage)

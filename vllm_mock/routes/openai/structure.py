@@ -9,8 +9,11 @@ if TYPE_CHECKING:
 
 
 def structure(body: Any, settings: "Settings") -> "Structure | None":
-    """The structure of the answer to a request that passed the checks; None for free text."""
-    if body.response_format is None and body.structured_outputs is None:
+    """The structure of the answer to a request that passed the checks; None for free text.
+
+    vLLM's beam search knows none.
+    """
+    if body.use_beam_search or (body.response_format is None and body.structured_outputs is None):
         return None
     return _structure(body, settings)
 
