@@ -28,6 +28,8 @@ PACKAGES = Path.home() / ".cache" / "vllm-mock" / "aiconfigurator-core"
 
 def main() -> int:
     options = _options()
+    if options.step_time == "aiconfigurator":
+        sys.path.append(str(options.packages))
     rows, skipped = read_rows(options.measurements or measurements(options.packages))
     rows = [row for row in rows if all(text in _name(row) for text in options.only)]
     judged, refused = _judge(rows, options.step_time, options.jobs)

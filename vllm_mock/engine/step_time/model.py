@@ -48,7 +48,7 @@ class SimulatedModel:
 def simulated_model(settings: Settings) -> SimulatedModel:
     """The model of the settings; SettingsError, one line, where its dimensions are not known."""
     name = settings.simulated_model or settings.model
-    found, config = _find(name)
+    found, config = find_model(name)
     try:
         shape = shape_of(found, config)
     except KeyError as missing:
@@ -60,10 +60,11 @@ def simulated_model(settings: Settings) -> SimulatedModel:
 
 def model_id(name: str) -> str:
     """The Hugging Face id of a name such as llama2-7b or Llama-3.1-8B-Instruct-FP8, without its variant."""
-    return _find(name)[0]
+    return find_model(name)[0]
 
 
-def _find(name: str) -> tuple[str, dict[str, Any]]:
+def find_model(name: str) -> tuple[str, dict[str, Any]]:
+    """The id of a known model and its config.json; of a folder its path and content. SettingsError for others."""
     if Path(name).is_dir():
         return name, _config(name)
     models, names = table("models"), _names()

@@ -15,7 +15,17 @@ def _vidur(settings: Settings) -> StepTime:
     return vidur(settings)
 
 
-_BUILDERS: dict[str, Callable[[Settings], StepTime]] = {"roofline": roofline, "vidur": _vidur}
+def _aiconfigurator(settings: Settings) -> StepTime:
+    from vllm_mock.engine.step_time.aiconfigurator import aiconfigurator
+
+    return aiconfigurator(settings)
+
+
+_BUILDERS: dict[str, Callable[[Settings], StepTime]] = {
+    "roofline": roofline,
+    "vidur": _vidur,
+    "aiconfigurator": _aiconfigurator,
+}
 
 
 def chosen(settings: Settings) -> tuple[str, str | None]:
