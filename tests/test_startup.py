@@ -52,6 +52,7 @@ def run_to_end(*flags: str, environ: Mapping[str, str] = {}, runner: str = APP) 
 def check_refusal(ended: subprocess.CompletedProcess, *named: str) -> None:
     """Exit code 2 and one line on standard error that names what is wrong."""
     assert ended.returncode == 2, ended.stderr
+    assert ended.stdout == ""
     (line,) = ended.stderr.splitlines()
     assert line.startswith("error: ")
     assert all(name in line for name in named), line
@@ -111,6 +112,11 @@ def test_what_only_a_worker_can_judge(
     ended = run_to_end(*flags, environ=environ, runner=GUNICORN if runner == GUNICORN else APP)
     ended.stderr = "".join(line for line in ended.stderr.splitlines(True) if not line.startswith("warning: gunicorn"))
     check_refusal(ended, *named)
+
+
+def test_one_of_several_workers_says_why() -> None:
+    flags = ["--data-parallel-size", "3", "--dtype", "bfloat16", "--tokenizer", "/no/such/folder"]
+    check_refusal(run_to_end(*flags), "/no/such/folder")
 
 
 def test_a_folder_that_holds_no_tokenizer() -> None:
@@ -197,9 +203,10 @@ def test_any_model_name_if_validation_is_off(launch: Launch) -> None:
 # ---- What start-up prints -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("runner", [APP, GUNICORN])
-def test_one_line_says_what_runs(launch: Launch, runner: str) -> None:
-    flags = (*TINY, "--time-to-first-token", "120ms", "--inter-token-latency", "750us", "--metrics-mode", "live")
+@pytest.mark.parametrize(("runner", "workers"), [(APP, "1"), (GUNICORN, "3")])
+def test_one_line_says_what_runs(launch: Launch, runner: str, workers: str) -> None:
+    latencies = ("--time-to-first-token", "120ms", "--inter-token-latency", "750us")
+    flags = (*TINY, *latencies, "--data-parallel-size", workers, "--metrics-mode", "live")
     server = launch(*flags, runner=runner)
     (line,) = server.logged().splitlines()
     for part in ("tiny", f":{server.port}", "fixed", "120 ms", "0.75 ms", "live"):

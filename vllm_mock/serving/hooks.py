@@ -8,9 +8,8 @@ from typing import Any
 
 from gunicorn.http import wsgi
 
-from vllm_mock.serving import http_dialect, patience
+from vllm_mock.serving import announcement, http_dialect, patience
 from vllm_mock.serving.arguments import BAD_SETTING, RANK_VARIABLE, WORKERS_VARIABLE, or_exit, process_settings
-from vllm_mock.serving.banner import print_banner
 from vllm_mock.serving.preparation import prepare_simulation
 from vllm_mock.shared import shared_store
 
@@ -22,6 +21,7 @@ def on_starting(server) -> None:
     or_exit(prepare_simulation, process_settings())
     # A setting that only a worker can judge (a tokenizer) is as bad as one that the parser refuses.
     server.APP_LOAD_ERROR = BAD_SETTING
+    announcement.prepare()
     shared_store()
 
 
@@ -42,12 +42,7 @@ def child_exit(server, worker) -> None:
 
 
 def when_ready(server) -> None:
-    """The socket is bound: say so in one line, and let a second signal end the server at once."""
-    print_banner(process_settings())
-    _second_signal_kills(server)
-
-
-def _second_signal_kills(server) -> None:
+    """From now on a second signal ends the server at once."""
     first: list[int] = []
 
     def handle(signum, frame) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from vllm_mock.serving import announcement
 from vllm_mock.serving.arguments import BAD_SETTING
 from vllm_mock.settings import Settings, SettingsError
 
@@ -66,9 +67,11 @@ class WorkerApp:
         try:
             from vllm_mock import create_app
 
-            self._app = create_app(self._settings)
+            app = create_app(self._settings)
+            announcement.serving(self._settings)
+            self._app = app
         except SettingsError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            announcement.refused(error)
             # Only the exit code of the process tells gunicorn's master not to try again.
             os._exit(BAD_SETTING)
         except BaseException:
