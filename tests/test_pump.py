@@ -1,5 +1,6 @@
 """The pump: which flow goes on when, and what it leaves to the greenlet of the connection."""
 
+import itertools
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,9 @@ from vllm_mock.routes.pacing import Step
 from vllm_mock.serving import pump
 from vllm_mock.serving.lean_response import LeanResponse
 from vllm_mock.serving.pump import Flow, Pump
+
+# Further away than any time that this machine's clock may show.
+LATER = 1e9
 
 
 class Wire:
@@ -40,6 +44,12 @@ class Stream:
         self.handed_over = 0
         self.flow = Flow(steps, self.response, self._hand_over)
 
+    def go_on(self) -> float | None:
+        """Lets the flow go on once, as a pump does; when it goes on again, None if no pump will let it."""
+        streams = Pump()
+        streams.add(self.flow, 0.0)
+        return streams.run()
+
     def _hand_over(self) -> None:
         self.handed_over += 1
 
@@ -50,31 +60,31 @@ def failing() -> Iterator[Step]:
 
 
 def test_bytes_up_to_the_next_wait_are_one_chunk() -> None:
-    stream = Stream(iter([b"ab", b"c", 5.0, b"d"]))
-    assert stream.flow.advance() == 5.0
+    stream = Stream(iter([b"ab", b"c", LATER, b"d"]))
+    assert stream.go_on() == LATER
     assert stream.wire.taken == b"3\r\nabc\r\n"
     assert (stream.response.sent, stream.handed_over) == (3, 0)
 
 
 def test_nothing_to_send_is_no_chunk() -> None:
-    stream = Stream(iter([b"", 5.0]))
-    assert stream.flow.advance() == 5.0
+    stream = Stream(iter([b"", LATER]))
+    assert stream.go_on() == LATER
     assert stream.wire.taken == b""
 
 
 @pytest.mark.parametrize("room", [0, 4])
 def test_a_client_that_does_not_read_is_left_to_its_greenlet(room: int) -> None:
-    stream = Stream(iter([b"abc", 5.0, b"d"]), room)
-    assert stream.flow.advance() is None
+    stream = Stream(iter([b"abc", LATER, b"d"]), room)
+    assert stream.go_on() is None
     assert stream.handed_over == 1
     assert stream.wire.taken + stream.response.unsent == b"3\r\nabc\r\n"
     # What is not due yet must not follow when the client reads again.
-    assert stream.flow.resume_at == 5.0
+    assert stream.flow.resume_at == LATER
 
 
 def test_steps_that_may_block_are_left_to_the_greenlet() -> None:
     stream = Stream(iter([b"abc", None, b"d"]))
-    assert stream.flow.advance() is None
+    assert stream.go_on() is None
     assert (stream.handed_over, stream.flow.resume_at) == (1, None)
     assert (stream.wire.taken, stream.response.unsent) == (b"", b"3\r\nabc\r\n")
 
@@ -82,7 +92,7 @@ def test_steps_that_may_block_are_left_to_the_greenlet() -> None:
 def test_the_end_and_errors_are_left_to_the_greenlet() -> None:
     ended, failed = Stream(iter([b"z"])), Stream(failing())
     for stream in (ended, failed):
-        assert stream.flow.advance() is None
+        assert stream.go_on() is None
         assert stream.handed_over == 1
     assert ended.flow.error is None
     assert isinstance(failed.flow.error, ConnectionResetError)
@@ -100,8 +110,10 @@ def test_flows_go_on_in_the_order_of_their_times(monkeypatch: pytest.MonkeyPatch
             yield due
 
     streams = Pump()
+    now = 5.0
     for name, due in (("late", 20.0), ("second", 9.0), ("first", 8.0)):
         streams.add(Stream(steps(name, due)).flow, due)
+    now = 10.0
     assert streams.run() == 20.0
     assert order == ["first", "second"]
     now = 28.5
@@ -109,18 +121,54 @@ def test_flows_go_on_in_the_order_of_their_times(monkeypatch: pytest.MonkeyPatch
     assert order == ["first", "second", "late", "first"]
 
 
+@pytest.mark.parametrize(("flows", "width"), [(2, 0.0003), (500, 0.0021)])
+def test_those_due_together_go_on_together_and_never_early(flows: int, width: float) -> None:
+    streams = Pump()
+    dues = [1e5 + 0.1 + number * 0.000001 for number in range(flows)]
+    for due in dues:
+        goes_on_at = streams.add(Stream(iter([b"x"])).flow, due)
+        assert due <= goes_on_at < due + width
+    wakes = {streams.add(Stream(iter([b"x"])).flow, dues[0]) for _ in range(10)}
+    assert len(wakes) == 1
+
+
+def test_one_that_is_always_late_does_not_hold_up_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(1000)
+    monkeypatch.setattr(pump.time, "monotonic", lambda: next(clock) / 10_000)
+    order: list[str] = []
+
+    def greedy() -> Iterator[Step]:
+        while True:
+            order.append("greedy")
+            yield pump.time.monotonic()
+
+    def patient() -> Iterator[Step]:
+        order.append("patient")
+        yield LATER
+
+    streams = Pump()
+    streams.add(Stream(greedy()).flow, 0.0)
+    streams.add(Stream(patient()).flow, 0.1005)
+    while "patient" not in order:
+        streams.run()
+    # The clock goes on by 0.1 ms whenever it is read.
+    assert len(order) < 10
+
+
 def test_a_long_stretch_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(range(1000))
     monkeypatch.setattr(pump.time, "monotonic", lambda: float(next(times)))
     streams = Pump()
-    for _ in range(5):
-        streams.add(Stream(iter([b"x", 2000.0])).flow, 0.0)
-    # The clock runs so fast that one flow takes longer than a stretch may last.
-    assert streams.run() == 0.0
+    for _ in range(2 * pump.AT_ONCE):
+        streams.add(Stream(iter([b"x", 2000.0])).flow, -1.0)
+    # The clock runs so fast that a few flows take longer than a stretch may last.
+    resume_at = streams.run()
+    assert resume_at is not None
+    assert resume_at < 100
 
 
 def test_a_dropped_flow_sends_nothing_more() -> None:
-    stream = Stream(iter([b"x", 5.0]))
+    stream = Stream(iter([b"x", LATER]))
     stream.flow.drop()
-    assert stream.flow.advance() is None
+    assert stream.go_on() is None
     assert stream.wire.taken == b""

@@ -68,8 +68,8 @@ def paced(handle: RequestHandle, render: Render, record_lag: RecordLag, idle: fl
         if timing is None:
             break
         due, interval, taken, count = timing.due, timing.interval, 0, timing.count
+        now = monotonic()
         while taken < count:
-            now = monotonic()
             if due - now > patience:
                 yield from _long_wait(due, handle, idle)
             else:

@@ -56,9 +56,9 @@ class Pumping:
             flow.drop()
 
     def _add(self, flow: Flow, resume_at: float) -> None:
-        self._pump.add(flow, resume_at)
-        if not self._runs and resume_at < self._wakes_at:
-            self._set_timer(resume_at)
+        goes_on_at = self._pump.add(flow, resume_at)
+        if not self._runs and goes_on_at < self._wakes_at:
+            self._set_timer(goes_on_at)
 
     def _set_timer(self, wakes_at: float) -> None:
         if self._timer is not None:
