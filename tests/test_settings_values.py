@@ -246,6 +246,16 @@ def test_one_batch_limit_moves_the_default_of_the_other():
     )
 
 
+def test_a_step_without_chunks_has_room_for_the_longest_prompt():
+    whole = ("--no-enable-chunked-prefill", "--max-model-len", "10000")
+    assert load(*whole).max_num_batched_tokens == 10000
+    assert load(*whole[:1], "--max-model-len", "100").max_num_batched_tokens == 8192
+    assert error_line(*whole, "--max-num-batched-tokens", "9k") == (
+        "--max-num-batched-tokens 9000 is not possible without chunked prefill; expected at least --max-model-len, "
+        "10000"
+    )
+
+
 def test_flags_that_need_each_other():
     line = "--enable-auto-tool-choice requires --tool-call-parser"
     assert error_line("--enable-auto-tool-choice") == line

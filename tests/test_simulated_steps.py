@@ -164,3 +164,18 @@ def test_abort_at_every_point(quarter):
     test.check_the_end()
     assert test.gpu.next_event == NEVER
     assert all(due <= quarter / 4 for due in victim.dues) or victim in test.ended
+
+
+def test_nothing_is_kept_of_those_that_left_before_their_end():
+    test = bench(max_model_len=10_000, num_gpu_blocks=4096)
+    stays = test.submit(4, 400)
+    for second in range(1, 50):
+        gone = test.submit(4, 4000)
+        test.run_until(second + 0.5)
+        test.abort(gone)
+    (lane,) = test.gpu.lanes
+    kept = {handle for steps in (lane.ending, lane.filling) for handles in steps.values() for handle in handles}
+    assert kept == {stays}
+    test.run()
+    assert (lane.ending, lane.filling) == ({}, {})
+    test.check_the_end()

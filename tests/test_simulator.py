@@ -109,6 +109,18 @@ def test_what_can_never_fit_and_full_queues_are_refused():
     handle.abort()
 
 
+def test_the_backlog_is_of_prompts_that_have_no_token_yet():
+    engine = make(step=0.3, max_num_queued_tokens=8, max_num_seqs=2)
+    first = engine.submit(request(prompt=8, output=10))
+    assert (engine.running, engine.waiting) == (1, 0)
+    with pytest.raises(QueueFull):
+        engine.submit(request(prompt=1))
+    while not first.tokens_due(engine.now):
+        time.sleep(0.01)
+    assert engine.submit(request(prompt=1))
+    engine.abort_all()
+
+
 def test_an_aborted_request_lets_the_next_one_in_and_nobody_hang():
     recorder = Recorder()
     engine = make(recorder, max_num_seqs=1)
@@ -158,8 +170,11 @@ def test_a_held_engine_stands_still_and_goes_on_where_it_was():
     assert handle.disturbed
     now = engine.now
     before = handle.tokens_due(now)
-    late = engine.submit(request(output=1))
+    late, gone = engine.submit(request(output=1)), engine.submit(request(output=1))
+    assert late.queued > now
     time.sleep(5 * STEP)
+    gone.abort()
+    assert gone.finished_at >= gone.queued + 5 * STEP
     assert handle.tokens_due(engine.now) <= before + 1
     assert (engine.running, engine.waiting) == (1, 1)
     engine.resume()
@@ -195,6 +210,8 @@ def test_simulated_time_may_run_faster():
     times = follow(handle)
     assert gaps(times) == [pytest.approx(0.05, abs=1e-6)] * 9
     assert gaps(handle.dues) == [1.0] * 9
+    assert handle.last_token_due - handle.first_token_due == 9.0
+    assert handle.deadline == times[-1]
     assert time.monotonic() - started == pytest.approx(0.5, abs=0.3)
     assert handle.finished_at - handle.queued == pytest.approx(10.0, abs=1e-3)
 

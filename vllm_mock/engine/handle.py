@@ -121,6 +121,11 @@ class RequestHandle:
         """When the last token is due; 0.0 while queued."""
         return self.timeline.last if self.timeline else 0.0
 
+    @property
+    def deadline(self) -> float:
+        """When the last token is due on the clock of the wall, which may be another one in a simulation."""
+        return self.last_token_due
+
     def tokens_due(self, now: float) -> int:
         """How many output tokens are due by `now`."""
         return self.timeline.tokens_due(now) if self.timeline else 0

@@ -251,7 +251,7 @@ class Scheduler:
 
     def _prefill_backlog(self, now: float) -> int:
         waiting = sum(handle.num_prompt_tokens for handle in self.waiting.items())
-        return waiting + sum(h.num_prompt_tokens for h in self.running if h.first_token_due > now)
+        return waiting + sum(handle.num_prompt_tokens for handle in self.running if not handle.tokens_due(now))
 
     def _startable(self, handles: Sequence[RequestHandle]) -> int:
         """How many of these requests would not wait; blocks that they share are counted for each."""

@@ -240,12 +240,12 @@ def wait_for_all(handles: Sequence[RequestHandle], record_lag: RecordLag) -> boo
         handle.wait_for_last_timing()
         now = time.monotonic()
         # A paused engine stops the clock of a request, and moves its last token when it goes on.
-        while not handle.aborted and (handle.held or now < handle.last_token_due):
-            rest = POLL_SECONDS if handle.held else handle.last_token_due - now
+        while not handle.aborted and (handle.held or now < handle.deadline):
+            rest = POLL_SECONDS if handle.held else handle.deadline - now
             time.sleep(min(rest, MAX_SLEEP_SECONDS))
             now = time.monotonic()
         if not handle.aborted:
-            record_lag(now - handle.last_token_due)
+            record_lag(now - handle.deadline)
         elif handle.cut is None:
             return False
     return True

@@ -19,6 +19,7 @@ def resolve(values: dict[str, Any], given: Set[str]) -> None:
     # As in vLLM, an empty key is no key.
     values["api_key"] = [key for key in values["api_key"] if key]
     _resolve_batch_limits(values, given)
+    _resolve_whole_prompts(values, given)
     _check_parsers(values)
     _check_lora(values)
     _check_kv_events(values)
@@ -37,6 +38,19 @@ def _resolve_batch_limits(values: dict[str, Any], given: Set[str]) -> None:
         raise SettingsError(
             f"--max-num-batched-tokens {tokens} is not possible; expected at least --max-num-seqs, {requests}"
         )
+
+
+def _resolve_whole_prompts(values: dict[str, Any], given: Set[str]) -> None:
+    """Without chunks, a step must have room for the longest prompt: it would wait forever."""
+    length, tokens = values["max_model_len"], values["max_num_batched_tokens"]
+    if values["enable_chunked_prefill"] or tokens >= length:
+        return
+    if "max_num_batched_tokens" in given:
+        raise SettingsError(
+            f"--max-num-batched-tokens {tokens} is not possible without chunked prefill; "
+            f"expected at least --max-model-len, {length}"
+        )
+    values["max_num_batched_tokens"] = length
 
 
 def _check_parsers(values: dict[str, Any]) -> None:

@@ -100,10 +100,9 @@ class StepFormer:
         filling = lane.filling.pop(step, None)
         if filling is None:
             return
-        if len(filling) > 1:
-            filling.sort(key=_order)
-        for handle in filling:
-            if handle.needs_block_in != step or handle.lane is not lane or handle not in lane.decoders:
+        for handle in sorted(filling, key=_order) if len(filling) > 1 else filling:
+            # One that was preempted for those before it is gone.
+            if handle.lane is not lane:
                 continue
             if self._grow(handle, 1):
                 lane.fill(handle, step + self._kv.block_size)

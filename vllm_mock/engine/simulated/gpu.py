@@ -157,10 +157,8 @@ class SimulatedGPU:
         lane.completing.clear()
         if lane.decoders or completed:
             self._observer.stepped(at, len(lane.decoders), lane.gap, completed)
-        ending = lane.ending.pop(step, ())
-        for handle in ending:
-            if handle.ends_with == step and handle in lane.decoders:
-                self._finish(handle, at)
+        for handle in lane.ending.pop(step, ()):
+            self._finish(handle, at)
         for handle in completed:
             self._prefilled(handle, lane, step, at)
         if self._stages > 1:

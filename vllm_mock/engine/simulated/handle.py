@@ -100,8 +100,12 @@ class SimulatedHandle(RequestHandle):
     @property
     def last_token_due(self) -> float:
         """When the last token is due; infinity while unknown."""
-        due = self._owner.due(self, len(self.request.output_token_ids) - 1)
-        return UNKNOWN if due is None else due
+        return self.due(len(self.request.output_token_ids) - 1) or UNKNOWN
+
+    @property
+    def deadline(self) -> float:
+        """When the last token is due on the wall's clock; infinity while unknown."""
+        return self._owner.due(self, len(self.request.output_token_ids) - 1) or UNKNOWN
 
     def tokens_due(self, now: float) -> int:
         """How many output tokens are due by `now`."""

@@ -33,8 +33,8 @@ class Lane:
         self.prefilling: dict[SimulatedHandle, None] = {}
         self.completing: list[SimulatedHandle] = []
         # By step: decoders that need a new block for it, and those that get their last token from it.
-        self.filling: dict[int, list[SimulatedHandle]] = {}
-        self.ending: dict[int, list[SimulatedHandle]] = {}
+        self.filling: dict[int, dict[SimulatedHandle, None]] = {}
+        self.ending: dict[int, dict[SimulatedHandle, None]] = {}
         self.kv_tokens = 0
         self.busy = False
         self._ends: list[float] = []
@@ -86,14 +86,14 @@ class Lane:
         self.kv_tokens += handle.computed
         handle.joined = step
         handle.ends_with = step + tokens_left
-        self.ending.setdefault(handle.ends_with, []).append(handle)
+        self.ending.setdefault(handle.ends_with, {})[handle] = None
         self.fill(handle, step + 1 + free_tokens)
 
     def fill(self, handle: SimulatedHandle, step: int) -> None:
         """A decoder needs its next block for `step`, if it is still there then."""
         handle.needs_block_in = step
         if step <= handle.ends_with:
-            self.filling.setdefault(step, []).append(handle)
+            self.filling.setdefault(step, {})[handle] = None
 
     def leave(self, handle: SimulatedHandle) -> None:
         """Takes a sequence out, wherever it is; `computed` then says how many of its tokens have KV."""
@@ -101,6 +101,9 @@ class Lane:
             del self.decoders[handle]
             handle.computed += self.next_step - 1 - handle.joined
             self.kv_tokens -= handle.computed
+            # A step that is far away must not keep those that left long before.
+            _forget(self.ending, handle.ends_with, handle)
+            _forget(self.filling, handle.needs_block_in, handle)
         else:
             self.prefilling.pop(handle, None)
 
@@ -114,3 +117,11 @@ class Lane:
             self._first += drop
             del self._ends[:drop]
         self._trim_at = 2 * len(self._ends) + _ENDS_KEPT
+
+
+def _forget(steps: dict[int, dict[SimulatedHandle, None]], step: int, handle: SimulatedHandle) -> None:
+    handles = steps.get(step)
+    if handles is not None:
+        handles.pop(handle, None)
+        if not handles:
+            del steps[step]

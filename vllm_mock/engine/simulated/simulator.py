@@ -118,7 +118,7 @@ class Simulator:
                     self._observer.rejected(reason, refused.count(reason))
                 raise QueueFull(refused[0])
             for handle in handles:
-                handle.queued = now
+                handle.queued = self._present(now)
                 self._scheduler.queue(handle)
             self._launch(now)
             needs_thread, self._thread_runs = not self._thread_runs, True
@@ -267,8 +267,12 @@ class Simulator:
     def _take_out(self, handle: RequestHandle, now: float) -> None:
         assert isinstance(handle, SimulatedHandle)
         tokens = self._gpu.remove(handle, now)
-        handle.finished_at = now
+        handle.finished_at = self._present(now)
         self._scheduler.abort(handle, tokens)
+
+    def _present(self, now: float) -> float:
+        """`now`, or what the clock says while that stands still."""
+        return now if self._held_since is None else self._clock()
 
     def _advance(self) -> float:
         """Brings the engine up to the present, and returns that: it stands still while the engine is held."""
