@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from string import ascii_letters
 from typing import Any
 
 import pytest
@@ -111,6 +112,11 @@ def test_faults_of_regular_expressions(pattern: str, marked: str, words: str) ->
     quoted = json.dumps(pattern)
     head = f"Grammar error: at 1(8): invalid regex {quoted} (in regex): "
     assert refused(regex=pattern) == f"{head}{fault}\n   1 | start: /{pattern}/\n              ^"
+
+
+def test_xgrammar_takes_escapes_that_mean_nothing() -> None:
+    refused_letters = {letter for letter in ascii_letters if regex_fault("\\" + letter) is not None}
+    assert refused_letters == set("bckupxBP")
 
 
 @pytest.mark.parametrize("pattern", ["", "[ab]+", "^a$", "\\d+", "(?i)a", "/", "a\nb", "\\p{L}", "\\(?=", "[(?=]"])

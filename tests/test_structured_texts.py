@@ -16,7 +16,7 @@ _LINES = (Path(__file__).parent / "contract" / "structured.jsonl").read_text().s
 _RECORDS = [json.loads(line) for line in _LINES]
 TAKEN = [record["structured_outputs"] for record in _RECORDS if record["refusal"] is None]
 # What only xgrammar reads: there the answer is free text.
-_NOT_FOLLOWED = {"[^]", "[\\d-a]", "\\Q.\\E", "\\h", "\\e", 'root ::= TagDispatch(("a", root))'}
+_NOT_FOLLOWED = {'root ::= TagDispatch(("a", root))'}
 _WITHOUT_TEXT = ("root ::= root", "root ::= a\na ::= a")
 BYTES = llguidance.LLTokenizer("byte")
 SQL = """start: "select" NAME ("," NAME)* "from" NAME [where]
@@ -110,6 +110,19 @@ def test_patterns_are_matched_whole(pattern: str) -> None:
         text = made.text(Draws(key), most)
         assert re.fullmatch(pattern, text), text
         assert most is None or len(text) <= max(most, made.shortest)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "python"),
+    [
+        # An escaped letter that means nothing is the letter.
+        *((r"\h+", "h+"), (r"\Qa.b\E", "Qa.bE"), (r"\R\X", "RX"), (r"\g{2}", "gg"), (r"\e\U1", "eU1")),
+        *(("[^]", "(?s:.)"), (r"[\d-a]{9}", r"[\d\-a]{9}")),
+    ],
+)
+def test_what_xgrammar_alone_reads_is_written(pattern: str, python: str) -> None:
+    made = source(Structure("regex", pattern))
+    assert re.fullmatch(python, made.text(Draws(1)))
 
 
 def test_what_only_llguidance_reads_is_written_along_it() -> None:

@@ -15,7 +15,7 @@ _DOUBTFUL = re.compile(
 )
 # What xgrammar alone reads, and something in its place that both do.
 _REGEX_READINGS = (
-    (re.compile(r"\\(?:c[A-Za-z]|0[0-7]{0,2}|[ZQEeh])"), "x"),
+    (re.compile(r"\\(?:c[A-Za-z]|0[0-7]{0,2}|[eghijlmoqyCE-OQRTUVXYZ<>])"), "x"),
     (re.compile(r"\[\^\]"), "."),
     (re.compile(r"\[\\b\]"), "x"),
     (re.compile(r"(\\[dDwWsS])-(?!\])"), r"\1\\-"),

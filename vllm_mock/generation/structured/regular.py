@@ -27,7 +27,8 @@ _NEGATED = {
 # What Python's dialect lacks: Unicode classes (a few members suffice), POSIX classes, names, code points.
 _FOREIGN = re.compile(
     r"\\(?:[pP]\{\^?(?P<property>[^}]*)\}|[pP](?P<letter>[A-Z])|[xu]\{(?P<code>[0-9A-Fa-f]+)\}|(?P<end>z)"
-    r"|(?P<slash>/)|c(?P<control>[A-Za-z])|.)|\[:(?P<posix>\^?\w+):\]|\(\?<(?=[A-Za-z_])(?P<name>)",
+    r"|(?P<slash>/)|c(?P<control>[A-Za-z])|(?P<itself>[eghijlmoqyCE-OQRTVXY]|U(?![0-9A-Fa-f]{8}))|.)"
+    r"|\[:(?P<posix>\^?\w+):\]|\(\?<(?=[A-Za-z_])(?P<name>)",
     re.DOTALL,
 )
 _PROPERTIES = {"Lu": "A-Z", "Ll": "a-z", "N": "0-9", "Nd": "0-9", "P": "!,.", "S": "+$", "Z": " ", "Zs": " "}
@@ -72,6 +73,9 @@ def compiled(pattern: str) -> re.Pattern[str] | None:
 
 
 def _translated(pattern: str) -> str:
+    # As xgrammar reads a class that excludes nothing, and one in which a hyphen follows a class.
+    pattern = re.sub(r"(?<!\\)\[\^\]", r"[\\s\\S]", pattern)
+    pattern = re.sub(r"(\\[dDwWsS])-(?!\])", r"\1\\-", pattern)
     inside = False
     result = []
     position = 0
@@ -105,6 +109,9 @@ def _replacement(found: re.Match[str], inside: bool) -> str:
         return "/"
     if found["control"] is not None:
         return f"\\x{ord(found['control'].upper()) - 64:02x}"
+    if found["itself"] is not None:
+        # xgrammar takes an escaped letter that means nothing as the letter.
+        return found["itself"]
     return "(?P<" if found["name"] is not None else found[0]
 
 
