@@ -7,16 +7,19 @@ FROM python:${PYTHON_VERSION}-slim AS packages
 ARG SIMULATION=""
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
-COPY requirements.txt requirements-simulator.txt ./
-# What only a simulation needs stays out of the mock's image.
+COPY requirements.txt requirements-simulator.txt requirements-vidur.txt ./
+# What only a simulation needs stays out of the mock's image, and of vidur what its predictor does not import.
 RUN python -m venv /opt/venv \
-    && if [ -n "$SIMULATION" ] && [ "$SIMULATION" != "disabled" ]; \
-       then /opt/venv/bin/pip install -r requirements-simulator.txt; \
+    && if [ -n "$SIMULATION" ] && [ "$SIMULATION" != "disabled" ]; then \
+       grep -v ^vidur requirements-simulator.txt > without-vidur.txt \
+       && /opt/venv/bin/pip install -r without-vidur.txt -r requirements-vidur.txt \
+       && /opt/venv/bin/pip install --no-deps "$(grep ^vidur requirements-simulator.txt)"; \
        else /opt/venv/bin/pip install -r requirements.txt; fi \
     && /opt/venv/bin/pip uninstall -y pip setuptools
-# Half of that package is its asynchronous twin, which nothing here uses.
+# Half of kubernetes is its asynchronous twin, which nothing here uses; the others bring 110 MB of their tests.
 # hadolint ignore=DL3059
-RUN rm -rf /opt/venv/lib/python*/site-packages/kubernetes/aio
+RUN rm -rf /opt/venv/lib/python*/site-packages/kubernetes/aio \
+    && find /opt/venv -type d -regex '.*/\(pandas\|scipy\|sklearn\)/\(.*/\)?tests' -prune -exec rm -rf {} +
 
 FROM python:${PYTHON_VERSION}-slim
 ARG SIMULATION=""
@@ -27,7 +30,8 @@ LABEL org.opencontainers.image.title="vllm-mock" \
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    SIMULATION=${SIMULATION}
+    SIMULATION=${SIMULATION} \
+    VLLM_MOCK_CACHE=/opt/cache
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin vllm
 WORKDIR /app
 COPY --from=packages /opt/venv /opt/venv
@@ -35,6 +39,9 @@ COPY app.py wsgi.py simulator.py gunicorn.conf.py config.json LICENSE ./
 COPY vllm_mock ./vllm_mock
 # Byte code, so that a start under a read-only root file system compiles nothing.
 RUN python -m compileall -q /app /opt/venv
+# The times of the default model's steps: measured profiles where they can be downloaded, else synthetic ones.
+RUN if [ -n "$SIMULATION" ] && [ "$SIMULATION" != "disabled" ]; \
+    then mkdir -p /opt/cache && python app.py --prepare-simulation && chmod -R a+rX /opt/cache; fi
 USER 10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM

@@ -8,6 +8,7 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import timeit
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vllm_mock.engine.step_time import Batch, step_time
+from vllm_mock.engine.step_time.cache import cache_folder
 from vllm_mock.engine.step_time.model import simulated_model
 from vllm_mock.engine.step_time.preparation import prepare
 from vllm_mock.engine.step_time.roofline import Host, Roofline, host_of, simulated_terms
@@ -187,6 +189,26 @@ def test_where_vidur_is_missing_the_roofline_serves_and_says_why(tmp_path, monke
     assert "vidur has no package for this machine, only for Linux on x86_64" in capsys.readouterr().err
 
 
+def test_the_cache_may_be_read_only_but_not_everything(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(source.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    asked = settings("/dev/null/cache")
+    assert cache_folder(asked) == tmp_path / f"vllm-mock-{os.getuid()}"
+    assert vidur_refusal(asked) is None
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/null")
+    prepare(asked)
+    assert "roofline's: there is no folder to keep its training; name one that" in capsys.readouterr().err
+    with pytest.raises(SettingsError, match="--step-time vidur: there is no folder to keep its training"):
+        prepare(settings("/dev/null/cache", "--step-time", "vidur"))
+
+
+def test_a_user_without_home_has_a_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder(settings("")) == tmp_path / f"vllm-mock-{os.getuid()}"
+
+
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
@@ -221,6 +243,8 @@ def test_given_profiles_must_fit(profiles, tmp_path):
         find_profiles(settings(tmp_path, "llama2-70b", *given))
     with pytest.raises(SettingsError, match="16-bit weights"):
         find_profiles(settings(tmp_path, "-q", "fp8", *given))
+    with pytest.raises(SettingsError, match="is of tensor parallel sizes 1, but 2 is simulated"):
+        find_profiles(settings(tmp_path, "-tp", "2", *given))
     (profiles / "compute/config.json").write_text("{}")
     with pytest.raises(SettingsError, match=r"compute/config.json names no model and device_sku"):
         find_profiles(settings(tmp_path, *given))

@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vllm_mock.engine.step_time.cache import cache_folder
+from vllm_mock.engine.step_time.cache import cache_folder, cached
 from vllm_mock.engine.step_time.memory import kv_cache_tokens
 from vllm_mock.engine.step_time.model import simulated_model
 from vllm_mock.engine.step_time.registry import chosen, step_time
@@ -38,32 +38,32 @@ def prepare(settings: Settings, download: bool = False) -> None:
 def _download(settings: Settings) -> None:
     """Put measured profiles into the cache if they can be had."""
     from vllm_mock.engine.step_time.device import find_device
-    from vllm_mock.engine.step_time.vidur.profiles import downloaded_name
+    from vllm_mock.engine.step_time.vidur.profiles import (
+        UNREADABLE,
+        downloaded_name,
+        read_profiles,
+        tensor_parallel_sizes,
+    )
     from vllm_mock.engine.step_time.vidur.source import run_python
 
     model, device = simulated_model(settings), find_device(settings.simulation).name
-    target = cache_folder(settings) / downloaded_name(settings, model)
-    if device not in _NODES or target.exists():
+    cache, name = cache_folder(settings), downloaded_name(settings, model)
+    if cache is None or device not in _NODES or cached(settings, name) is not None:
         return
-    name = _VIDURS_NAMES.get(model.shape.name, model.shape.name)
-    compute = f"{_DATA_SETS}-{_sanitized(name)}-{device}"
+    known = _VIDURS_NAMES.get(model.shape.name, model.shape.name)
+    compute = f"{_DATA_SETS}-{_sanitized(known)}-{device}"
     _say(f"vidur: downloading the profiles {compute}")
-    with tempfile.TemporaryDirectory(prefix="vllm-mock-vidur-") as folder:
-        arguments = [compute, f"{_DATA_SETS}-{_NODES[device]}", str(Path(folder) / "profiles")]
+    with tempfile.TemporaryDirectory(prefix="download-", dir=cache) as folder:
+        arguments = [compute, f"{_DATA_SETS}-{_NODES[device]}", f"{folder}/profiles"]
         quick = {"HF_HUB_OFFLINE": "0", "HF_HUB_ETAG_TIMEOUT": "5", "HF_HUB_DOWNLOAD_TIMEOUT": "20"}
         try:
             run_python("download", arguments, Path(folder), **quick, **_token(settings))
-        except SettingsError:
+            tensor_parallel_sizes(read_profiles(Path(folder) / "profiles"))
+        except (SettingsError, *UNREADABLE):
             _say("vidur: there are no measured profiles to be had; synthetic ones take their place")
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _move(Path(folder) / "profiles", target)
-
-
-def _move(source: Path, target: Path) -> None:
-    import shutil  # only here
-
-    shutil.move(source, target)
+        (cache / name).parent.mkdir(exist_ok=True)
+        (Path(folder) / "profiles").replace(cache / name)
 
 
 def _token(settings: Settings) -> dict[str, str]:

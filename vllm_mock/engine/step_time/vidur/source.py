@@ -26,6 +26,7 @@ from vllm_mock.settings import Settings, SettingsError
 # Part of each table's name: tables of another form or release are made anew.
 _FORM = "1 vidur 0.0.26"
 _ROOT = Path(__file__).resolve().parents[4]
+_NO_CACHE = "there is no folder to keep its training; name one that can be written to in VLLM_MOCK_CACHE"
 INSTALL = "pip install -r requirements-simulator.txt"
 
 
@@ -96,7 +97,7 @@ def vidur_refusal(settings: Settings) -> str | None:
     if _load(settings, _name(settings, find_profiles(settings))) is not None:
         return None
     if all(importlib.util.find_spec(name) is not None for name in ("vidur", "sklearn", "pandas")):
-        return None
+        return None if cache_folder(settings) is not None else _NO_CACHE
     if platform.machine() != "x86_64" or sys.platform != "linux" or sys.version_info >= (3, 14):
         return "vidur has no package for this machine, only for Linux on x86_64 with Python 3.10 to 3.13"
     return f"vidur is not installed: {INSTALL}"
@@ -119,10 +120,13 @@ def prepared(settings: Settings) -> StepTable:
     name = _name(settings, profiles)
     if (table := _load(settings, name)) is not None:
         return table
-    path = cache_folder(settings) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    print(f"vidur: training once, on {profiles.origin} profiles", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(prefix="vllm-mock-vidur-") as folder:
+    cache = cache_folder(settings)
+    if cache is None:
+        raise SettingsError(f"--step-time vidur: {_NO_CACHE}")
+    path = cache / name
+    path.parent.mkdir(exist_ok=True)
+    print(f"vidur: training once, on {profiles.origin} profiles, for {cache}", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="training-", dir=cache) as folder:
         _train(settings, profiles, Path(folder), path)
     return StepTable.load(path)
 

@@ -1,6 +1,7 @@
 """StepTable: what vidur's predictor says, as plain numbers, so that a worker needs neither vidur nor numpy."""
 
 import json
+import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ class StepTable:
     def write(self, path: Path) -> None:
         """Store the table; whoever reads `path` finds all of it or nothing."""
         text = json.dumps(asdict(self))
-        part = path.with_suffix(".part")
+        part = path.with_suffix(f".{os.getpid()}")
         part.write_text(text, encoding="ascii")
         part.replace(path)
 
