@@ -120,17 +120,19 @@ class EngineSettings:
     num_gpu_blocks: int = setting(
         65536,
         optional(integer(1, unit="blocks"), 65536),
-        "Size of the KV cache.",
+        "Size of the KV cache; in a simulation the default follows from the GPU's memory.",
         name="--num-gpu-blocks-override",
         also=("--kv-cache-size",),
     )
     gpu_memory_utilization: float = setting(
         0.92,
         number(0, 1, above=True),
-        "Share of the GPU's memory, shown in the metrics.",
+        "Share of the GPU's memory that may be used: in a simulation it sizes the KV cache.",
         also=("--device-memory-utilization",),
     )
-    kv_cache_dtype: str = setting("auto", TEXT, "Type of the KV cache, shown in the metrics.")
+    kv_cache_dtype: str = setting(
+        "auto", TEXT, "Type of the KV cache; in a simulation it counts for its size and its speed."
+    )
     enable_prefix_caching: bool = setting(
         True, SWITCH, "Reuse the KV cache of equal prompt beginnings.", also=("--enable-kvcache",)
     )
@@ -139,9 +141,11 @@ class EngineSettings:
         choice("sha256", "sha256_cbor", "xxhash", "xxhash_cbor"),
         "Hash of blocks in the prefix cache, as KV events show it.",
     )
-    tensor_parallel_size: int = setting(1, integer(1), "GPUs of one engine, shown in the fingerprint.", also=("-tp",))
+    tensor_parallel_size: int = setting(
+        1, integer(1), "GPUs of one engine, which share its work in a simulation.", also=("-tp",)
+    )
     pipeline_parallel_size: int = setting(
-        1, integer(1), "Stages of one engine, shown in the fingerprint.", also=("-pp",)
+        1, integer(1), "Stages of one engine, each with its part of the layers in a simulation.", also=("-pp",)
     )
     data_parallel_size: int = setting(1, integer(1), "Worker processes, each with its own engine.", also=("-dp",))
     enable_expert_parallel: bool = setting(
