@@ -232,3 +232,22 @@ def connect_small(port: int) -> socket.socket:
     connection.settimeout(30)
     connection.connect(("127.0.0.1", port))
     return connection
+
+
+@pytest.mark.parametrize("runner", [APP, GTHREAD])
+def test_long_computations_let_the_others_have_their_turn(servers: ServerPool, runner: str) -> None:
+    """Half a second of work in one request: without preemption not one probe would be answered meanwhile."""
+    server = servers.get(*TINY[:-1], "80000", *INSTANT, runner=runner)
+    heavy = {**QUESTION, "max_tokens": 8000, "ignore_eos": True, "logprobs": True, "top_logprobs": 20}
+    replies = []
+    worker = threading.Thread(target=lambda: replies.append(server.post(CHAT, heavy)))
+    with Connection(server.port) as probe:
+        worker.start()
+        answered = 0
+        while worker.is_alive():
+            probe.send("GET", "/ping")
+            assert probe.read_reply().status == 200
+            answered += 1
+            time.sleep(0.005)
+    assert replies[0].status == 200
+    assert answered > 8

@@ -16,6 +16,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from vllm_mock.serving.lean_request import LeanRequest, may_read
 from vllm_mock.serving.lean_response import LeanResponse
 from vllm_mock.serving.lingering import close_gracefully
+from vllm_mock.serving.preemption import Preemption
 from vllm_mock.serving.pump import Flow, Pump
 
 if TYPE_CHECKING:
@@ -103,6 +104,10 @@ class Worker(GeventWorker):
 
     def run(self) -> None:
         self._pumping = Pumping()
+        loop = gevent.get_hub().loop
+        # The loop keeps the time at which its present round began.
+        self._preemption = Preemption(lambda: time.time() - loop.now())
+        self._preemption.start()
         if not self._plain:
             # gevent would print a traceback for each client that dislikes our certificate or leaves in the handshake.
             hub = gevent.get_hub()
@@ -162,6 +167,13 @@ class Worker(GeventWorker):
         return wsgi.create(req, sock, addr, listener_name, self.cfg, LeanResponse)
 
     def _answer(self, environ: dict[str, Any], response: LeanResponse) -> None:
+        computing = self._preemption.begin()
+        try:
+            self._compute(environ, response)
+        finally:
+            self._preemption.end(computing)
+
+    def _compute(self, environ: dict[str, Any], response: LeanResponse) -> None:
         body = self.wsgi(environ, response.start_response)
         try:
             steps = getattr(body, "steps", None)
