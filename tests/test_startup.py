@@ -114,9 +114,16 @@ def test_what_only_a_worker_can_judge(
     check_refusal(ended, *named)
 
 
-def test_one_of_several_workers_says_why() -> None:
-    flags = ["--data-parallel-size", "3", "--dtype", "bfloat16", "--tokenizer", "/no/such/folder"]
-    check_refusal(run_to_end(*flags), "/no/such/folder")
+@pytest.mark.parametrize("runner", [APP, GUNICORN])
+def test_one_of_several_workers_says_why(runner: str) -> None:
+    flags = ["--data-parallel-size", "4", "--dtype", "bfloat16", "--tokenizer", "/no/such/folder"]
+    check_refusal(run_to_end(*flags, runner=runner), "/no/such/folder")
+
+
+def test_where_nothing_is_installed() -> None:
+    line = [sys.executable, "-S", "app.py"]
+    ended = subprocess.run(line, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=30)
+    check_refusal(ended, "flask", "pip install -r requirements.txt")
 
 
 def test_a_folder_that_holds_no_tokenizer() -> None:

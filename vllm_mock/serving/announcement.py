@@ -5,7 +5,7 @@ import os
 import sys
 
 from vllm_mock.serving.banner import print_banner
-from vllm_mock.settings import Settings, SettingsError
+from vllm_mock.settings import Settings
 
 
 class _Once:
@@ -38,7 +38,9 @@ def serving(settings: Settings) -> None:
             print_banner(settings)
 
 
-def refused(error: SettingsError) -> None:
-    """Print why this worker cannot start, if no other one has."""
-    if not _words or _words["refused"].first():
-        print(f"error: {error}", file=sys.stderr, flush=True)
+def refused(reason: str) -> bool:
+    """Print why this worker cannot start, and return True, if no other one has."""
+    if _words and not _words["refused"].first():
+        return False
+    print(reason, file=sys.stderr, flush=True)
+    return True

@@ -7,6 +7,7 @@ import shlex
 import socket
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from vllm_mock.serving.arguments import ARGUMENTS_VARIABLE, or_exit, settings_or_exit
@@ -32,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         from vllm_mock.serving.gunicorn_app import run
     except ImportError as error:
+        or_exit(_check_packages)
         print(f"warning: gunicorn cannot run here ({error}); using Werkzeug's threaded server", file=sys.stderr)
         from vllm_mock.serving.werkzeug_app import run as run_werkzeug
 
@@ -39,6 +41,11 @@ def main(argv: Sequence[str]) -> int:
         return 0
     run(PROJECT_ROOT / "gunicorn.conf.py")
     return 0
+
+
+def _check_packages() -> None:
+    if find_spec("flask") is None:
+        raise SettingsError("flask is not installed: pip install -r requirements.txt, or make serve")
 
 
 def _check_address(settings: Settings) -> None:

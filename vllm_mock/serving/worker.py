@@ -1,11 +1,11 @@
 """The WSGI application of a worker, which answers probes before it is built."""
 
 import os
-import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vllm_mock.serving import announcement
 from vllm_mock.serving.arguments import BAD_SETTING
@@ -71,10 +71,12 @@ class WorkerApp:
             announcement.serving(self._settings)
             self._app = app
         except SettingsError as error:
-            announcement.refused(error)
-            # Only the exit code of the process tells gunicorn's master not to try again.
-            os._exit(BAD_SETTING)
+            _give_up(f"error: {error}", BAD_SETTING)
         except BaseException:
-            sys.excepthook(*sys.exc_info())
-            os._exit(WORKER_BOOT_ERROR)
+            _give_up(traceback.format_exc().rstrip(), WORKER_BOOT_ERROR)
         self._built.set()
+
+
+def _give_up(reason: str, code: int) -> NoReturn:
+    """End this worker. Only its exit code tells gunicorn's master to start no other; told twice, the master fails."""
+    os._exit(code if announcement.refused(reason) else 0)
