@@ -658,8 +658,43 @@ def videos(target: Target) -> str:
         equal(job.status, "completed", "status")
         data = client.download_content(job.id).read()
         equal(data[4:8], b"ftyp", "the type of the first box")
+        expect(job.id in [listed.id for listed in client.list().data], "the job is not listed")
+        again = client.remix(job.id, prompt="A larger boat")
+        expect(again.id != job.id, "the remix is no job of its own")
+        client.delete(again.id)
         expect(client.delete(job.id).deleted, "the job is not deleted")
     return f"{len(data)} bytes"
+
+
+# ---- Responses --------------------------------------------------------------------------------------------
+
+
+@check("responses: a text with its usage, read again where it is stored")
+def responses(target: Target) -> str:
+    client = target.client.responses
+    create = lambda: client.create(model=target.model, input=QUESTION[0]["content"], max_output_tokens=64)  # noqa: E731
+    response = offered(create, "responses")
+    expect(response.output_text or response.output, "the response says nothing")
+    usage = response.usage
+    equal(usage.total_tokens, usage.input_tokens + usage.output_tokens, "total_tokens")
+    try:
+        equal(client.retrieve(response.id).output_text, response.output_text, "the stored text")
+    except openai.NotFoundError:
+        refused(openai.NotFoundError, 404, lambda: client.cancel(response.id))
+        return "not stored"
+    refused(openai.BadRequestError, 400, lambda: client.cancel(response.id))
+    return "stored"
+
+
+@check("responses: a stream's events add up to the text")
+def responses_stream(target: Target) -> None:
+    create = target.client.responses.create
+    events = list(offered(lambda: create(model=target.model, input="Hello", max_output_tokens=32, stream=True), "it"))
+    equal([event.sequence_number for event in events], list(range(len(events))), "the numbers of the events")
+    equal(events[0].type, "response.created", "the first event")
+    expect(events[-1].type in ("response.completed", "response.incomplete"), f"the last event is {events[-1].type}")
+    told = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    equal(events[-1].response.output_text, told, "the text")
 
 
 # ---- Errors -----------------------------------------------------------------------------------------------

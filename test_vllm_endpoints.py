@@ -189,7 +189,8 @@ def openapi(target: Target) -> str:
     paths = good(response)["paths"]
     for path in ("/v1/chat/completions", "/v1/completions", "/v1/models", "/tokenize"):
         expect(path in paths, f"{path} is not described")
-    equal(media_type(target.get("/docs")), "text/html", "content-type of /docs")
+    for page in ("/docs", "/redoc", "/docs/oauth2-redirect"):
+        equal(media_type(target.get(page)), "text/html", f"content-type of {page}")
     return f"{len(paths)} paths"
 
 
@@ -300,6 +301,7 @@ def workers(target: Target) -> str:
     expect(good(target.call("GET", "/get_world_size"))["world_size"] >= 1, "no worker")
     for path in ("/reset_mm_cache", "/reset_encoder_cache"):
         equal(target.call("POST", path).status_code, 200, f"status of {path}")
+    check_error(target.call("POST", "/release_kv_cache_memory"), 400, "BadRequestError")
     equal(set(good(target.get("/server_info"))), {"vllm_config", "vllm_env", "system_env"}, "keys of /server_info")
     return "as in development mode"
 
@@ -315,6 +317,31 @@ def weight_version(target: Target) -> str:
     equal(good(target.call("GET", "/weight_info")), {"weight_version": version}, "what is served")
     check_error(target.call("POST", "/weight_checker", json={}), 400, "Bad Request", "body.action")
     return version
+
+
+@check("a trainer's new weights, from /init_weight_transfer_engine to /shutdown_weight_transfer_engine")
+def weight_transfer(target: Target) -> str:
+    started = target.post("/init_weight_transfer_engine", {"init_info": {}})
+    if started.status_code != 200:
+        raise NotOffered("no weight transfer here (vLLM needs VLLM_SERVER_DEV_MODE=1 and --weight-transfer-config)")
+    for path, body in (
+        ("/start_weight_update", {}),
+        ("/start_draft_weight_update", {}),
+        ("/update_weights", {"update_info": {}}),
+        ("/finish_weight_update", {}),
+        ("/shutdown_weight_transfer_engine", {}),
+    ):
+        expect(good(target.post(path, body))["message"], f"{path} says nothing")
+    return "no weights were moved"
+
+
+@check("/start_profile, /stop_profile and /tokenizer_info are there with their flags alone")
+def flagged_routes(target: Target) -> str:
+    profiled = [target.call("POST", path).status_code for path in ("/start_profile", "/stop_profile")]
+    expect(profiled in ([404, 404], [200, 200]), f"the statuses of the profile are {profiled}")
+    told = target.get("/tokenizer_info")
+    expect(told.status_code in (200, 404), f"the status of /tokenizer_info is {told.status_code}")
+    return ", ".join(map(str, (*profiled, told.status_code)))
 
 
 @check("POST /is_scaling_elastic_ep and /scale_elastic_ep")
@@ -339,6 +366,19 @@ def lora_adapter(target: Target) -> str:
     check_error(again, 400, "InvalidUserInput")
     equal(target.call("POST", "/v1/unload_lora_adapter", json={"lora_name": name}).status_code, 200, "unloading")
     check_error(target.call("POST", "/v1/unload_lora_adapter", json={"lora_name": name}), 404, "NotFoundError")
+    return name
+
+
+@check("LoRA adapters by SGLang's and SageMaker's routes")
+def other_lora_routes(target: Target) -> str:
+    name = f"other-{os.getpid()}"
+    if target.post("/load_lora_adapter", {"lora_name": name, "lora_path": f"/adapters/{name}"}).status_code == 404:
+        raise NotOffered("not offered here (vLLM has them below /v1)")
+    equal(target.post("/unload_lora_adapter", {"lora_name": name}).status_code, 200, "unloading")
+    registered = target.post("/adapters", {"name": name, "src": f"/adapters/{name}"})
+    equal((registered.status_code, registered.text), (200, f"Adapter {name} registered"), "SageMaker's answer")
+    gone = target.call("DELETE", f"/adapters/{name}")
+    equal((gone.status_code, gone.text), (200, f"Adapter {name} unregistered"), "SageMaker's other answer")
     return name
 
 
@@ -557,8 +597,21 @@ def decisions(target: Target) -> None:
 @check("…/render, /inference/v1/generate, …/derender: three requests are as good as one")
 def scale_out(target: Target) -> None:
     request = {"model": target.model, "messages": QUESTION, "max_tokens": 4, "temperature": 0}
+    texts = {"model": target.model, "prompt": "Hello", "max_tokens": 8}
+    asked = {
+        "/v1/completions/render": texts,
+        "/v1/messages/render": {"model": target.model, "messages": QUESTION, "max_tokens": 8},
+        "/v1/responses/render": {"model": target.model, "input": "Hello"},
+        "/v1/completions/derender": {"model": target.model, "generate_responses": [], "completion_request": texts},
+        "/inference/v1/abort_requests": {"request_ids": ["nobody"]},
+    }
+    others = {path: target.post(path, body) for path, body in asked.items()}
     rendered = target.post("/v1/chat/completions/render", request)
     if rendered.status_code == 403:
+        for answer in others.values():
+            check_error(answer, 403, "PermissionDeniedError")
+        for path in ("/inference/v1/generate", "/v1/chat/completions/derender"):
+            check_error(target.post(path, {}), 403, "PermissionDeniedError")
         equal(rendered.json()["error"]["type"], "PermissionDeniedError", "the type of the error")
         raise NotOffered("started without --enable-scale-out")
     generated = good(target.post("/inference/v1/generate", good(rendered)))
@@ -742,6 +795,41 @@ def video_generations(target: Target) -> None:
         raise NotOffered("not offered here (AIBrix's route)")
     link = good(response)["data"][0]["url"]
     equal(requests.get(link, timeout=30).content[4:8], b"ftyp", "the type of the film's first box")
+
+
+@check("/v1/images/generations: a link to a picture; /v1/videos/sync: a film at once")
+def pictures(target: Target) -> None:
+    body = {"model": target.model, "prompt": "A boat", "size": "64x64", "response_format": "url"}
+    response = target.post("/v1/images/generations", body)
+    if response.status_code == 404:
+        raise NotOffered("not offered here (vLLM itself draws nothing)")
+    picture = requests.get(good(response)["data"][0]["url"], timeout=30)
+    equal(picture.content[:4], b"\x89PNG", "the picture's first bytes")
+    film = target.post("/v1/videos/sync", {"model": target.model, "prompt": "A boat", "seconds": "1", "size": "64x64"})
+    equal((film.status_code, film.content[4:8]), (200, b"ftyp"), "status and the first box of the film")
+
+
+@check("the mock's own routes: /set_metrics, /mock/faults and /debug/elastic_ep")
+def own_routes(target: Target) -> str:
+    shown = target.get("/set_metrics")
+    if shown.status_code == 404:
+        raise NotOffered("not offered here (they are the mock's)")
+    before = good(shown)
+    equal(target.post("/set_metrics", {"vllm:num_preemptions_total": 7}).status_code, 200, "setting a metric")
+    equal(good(target.get("/set_metrics"))["vllm:num_preemptions_total"], 7, "what is set")
+    equal(target.call("DELETE", "/set_metrics").status_code, 200, "clearing the metrics")
+    if before:
+        target.post("/set_metrics", before)
+    rule = {"action": {"type": "error", "status": 418}, "match": {"model": "nobody-asks-for-this"}}
+    added = target.post("/mock/faults", rule)
+    equal(added.status_code, 200, f"adding a rule ({added.text[:150]})")
+    rules = good(target.get("/mock/faults"))["rules"]
+    equal(target.call("DELETE", f"/mock/faults/{rules[-1]['id']}").status_code, 200, "removing the rule")
+    if len(rules) == 1:  # those of others stay
+        equal(good(target.call("DELETE", "/mock/faults"))["removed"], 0, "rules that were left")
+    equal(good(target.get("/debug/elastic_ep")), {"is_scaling_elastic_ep": False}, "the state of scaling")
+    equal(target.post("/debug/elastic_ep", {"scaling": False}).status_code, 200, "setting that state")
+    return "as they were before"
 
 
 # ---- Metrics ----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -58,12 +59,14 @@ def wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) -
 
 
 @contextmanager
-def serving(log: Path, *flags: str) -> Iterator[str]:
-    """The base URL, without /v1, of `python app.py` with these flags on a free port."""
+def serving(log: Path, *flags: str, gunicorn: bool = False) -> Iterator[str]:
+    """The base URL, without /v1, of `python app.py`, or of `gunicorn wsgi:app`, with these flags on a free port."""
     port = free_port()
-    command = [sys.executable, "app.py", "--port", str(port), *flags]
+    command, variables = [sys.executable, "app.py", *flags], {"SERVER_PORT": str(port)}
+    if gunicorn:
+        command, variables["VLLM_MOCK_ARGS"] = [sys.executable, "-m", "gunicorn", "wsgi:app"], shlex.join(flags)
     with log.open("wb") as output:
-        environment = clean_environment(STANDALONE_MODE="true")
+        environment = clean_environment(STANDALONE_MODE="true", **variables)
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
         try:
             wait_until_healthy(process, port, log)
@@ -86,10 +89,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def keyed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A fast server with two names, live metrics and an API key."""
+    """A fast server with two names, live metrics and an API key, under gunicorn's own command."""
     flags = ["--served-model-name", "first", "second", "--metrics-mode", "live", "--api-key", "right-key"]
     flags += ["--time-to-first-token", "2ms", "--inter-token-latency", "1ms"]
-    with serving(tmp_path_factory.mktemp("keyed") / "log", *flags) as base_url:
+    with serving(tmp_path_factory.mktemp("keyed") / "log", *flags, gunicorn=True) as base_url:
         yield base_url
 
 
