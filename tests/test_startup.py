@@ -296,4 +296,7 @@ def test_without_gunicorn_werkzeug_serves(launch: Launch, without_gunicorn: Path
     assert "warning: " in server.logged()
     assert json.loads(server.post(CHAT, QUESTION).body)["usage"]["completion_tokens"] == 4
     assert server.post(CHAT, {**QUESTION, "stream": True}).chunks()
+    script = [sys.executable, "test_vllm_endpoints.py", "--base-url", server.base_url]
+    told = subprocess.run(script, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=120)
+    assert told.returncode == 0, told.stdout
     assert server.get("/nope").status == 404

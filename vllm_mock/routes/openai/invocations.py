@@ -49,7 +49,8 @@ def _answer(environ: dict[str, Any], data: dict[str, Any], endpoint: str) -> Res
     """What another view answers to the same body."""
     body = to_bytes(compact(data))
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
-    environ["CONTENT_TYPE"] = "application/json"
+    # The other view must not read the stream that has been read to its end.
+    environ["CONTENT_TYPE"], environ["wsgi.input_terminated"] = "application/json", True
     view: Any = current_app.view_functions[f"openai.{endpoint}"]
     return view()
 
