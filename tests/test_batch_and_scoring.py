@@ -131,3 +131,22 @@ def test_an_invocation_names_an_adapter(servers: ServerPool) -> None:
     assert reply.json()["model"] == "adA"
     header = {"X-Amzn-SageMaker-Adapter-Identifier": "nope"}
     assert server.post("/invocations", {"prompt": "hi", "max_tokens": 1}, header).status == 404
+
+
+BOTH = "Cannot set both `continue_final_message` and `add_generation_prompt` to True."
+NO_TAG = "Invalid structured_outputs structural_tag specification. (parameter=structured_outputs)"
+NO_MODEL = "The model `nope` does not exist. Valid aliases: tiny, alias2."
+TAG = {"structured_outputs": {"structural_tag": "x", "regex": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"continue_final_message": True, "stream_options": {}, "tools": [{"type": "custom"}]}, BOTH),
+        ({"continue_final_message": True, "model": "nope"}, NO_MODEL),
+        ({**TAG, "messages": [], "top_logprobs": 2, "n": 2}, NO_TAG),
+    ],
+)
+def test_the_order_in_which_a_batch_is_refused(server: Server, fields: Any, message: str) -> None:
+    reply = server.post(BATCH, {"model": "tiny", "messages": [said("hi")], "max_tokens": 1, **fields})
+    assert reply.json()["error"]["message"] == message

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from vllm_mock.protocol import precheck
-from vllm_mock.protocol.chat import ChatCompletionRequest
+from vllm_mock.protocol.chat import ChatCompletionRequest, check_generation_prompt
 from vllm_mock.protocol.common import REQUEST, Int64, StopStrings
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.messages import ChatMessage
-from vllm_mock.protocol.structured import StructuredOutputsParams
+from vllm_mock.protocol.structured import StructuredOutputsParams, check_tag
 
 # What is checked and then has no effect: a batch is answered in one piece, without the prompts.
 _WITHOUT_EFFECT = {
@@ -79,6 +79,7 @@ class BatchChatCompletionRequest(BaseModel):
         if data.get("use_beam_search"):
             text = "Batch chat completions do not support beam search. Please set `use_beam_search` to False."
             raise ApiError.bad_request(text, "use_beam_search")
+        check_tag(data.get("structured_outputs"))
         precheck.check_logprobs_wanted(data)
         n = data.get("n")
         if n is not None and n != 1:
@@ -87,6 +88,7 @@ class BatchChatCompletionRequest(BaseModel):
 
     def chats(self) -> list[ChatCompletionRequest]:
         """A chat request per conversation. Raises ApiError."""
+        check_generation_prompt(vars(self))
         given = {name: value for name, value in self.model_dump(exclude_unset=True).items() if value is not None}
         shared = {name: value for name, value in given.items() if name != "messages"}
         shared["tool_choice"] = self.tool_choice

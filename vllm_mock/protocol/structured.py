@@ -60,7 +60,12 @@ def check_structured_outputs_count(data: dict[str, Any], param: str | None = Non
     if count and tool_choice not in ("none", "auto", "required"):
         text = "You can only either use constraints for structured outputs or tools, not both."
         raise ApiError.bad_request(text)
-    tag = outputs.get("structural_tag")
+    check_tag(outputs)
+
+
+def check_tag(outputs: Any) -> None:
+    """A structural tag must be one, whatever else there is. Raises ApiError."""
+    tag = outputs.get("structural_tag") if isinstance(outputs, dict) else None
     if isinstance(tag, str):
         check_nesting(tag, tag=True)
     if tag is not None and not is_structural_tag(_decoded(tag)):
