@@ -19,7 +19,9 @@ pre_request = hooks.pre_request
 post_worker_init = hooks.post_worker_init
 
 bind = f"unix:{_settings.uds}" if _settings.uds else f"{_settings.host or '0.0.0.0'}:{_settings.port}"
-worker_class = "vllm_mock.serving.gevent_worker.Worker"
+# A parent of one worker needs no gevent; several share what it has loaded.
+_module = "deferred_worker" if _settings.data_parallel_size == 1 else "gevent_worker"
+worker_class = f"vllm_mock.serving.{_module}.Worker"
 workers = _settings.data_parallel_size
 worker_connections = 10_000
 backlog = 4096
