@@ -29,6 +29,7 @@ GUARDED = (
 APP = "app"
 GUNICORN = "gunicorn"
 GTHREAD = "gthread"
+WERKZEUG = "werkzeug"
 
 POD = {"POD_NAME": "pod-under-test", "POD_NAMESPACE": "tests"}
 # What would change the server under test if the developer's shell has it set.
@@ -73,6 +74,9 @@ def command(runner: str, flags: Sequence[str], port: int) -> tuple[list[str], di
     variables = {"SERVER_PORT": str(port)}
     if runner == APP:
         return [sys.executable, "app.py", *flags], variables
+    if runner == WERKZEUG:
+        without_gunicorn = str(ROOT / "tests/fixtures/without_gunicorn")
+        return [sys.executable, "app.py", *flags], {**variables, "PYTHONPATH": without_gunicorn}
     if runner.endswith(".py"):
         return [sys.executable, runner, *flags], {**variables, "PYTHONPATH": str(ROOT)}
     workers = ["-k", "gthread", "--threads", "512"] if runner == GTHREAD else []

@@ -19,6 +19,7 @@ from server import (
     INSTANT,
     ROOT,
     TINY,
+    WERKZEUG,
     Server,
     ServerPool,
     clean_environment,
@@ -29,17 +30,7 @@ from server import (
 
 CHAT = "/v1/chat/completions"
 QUESTION = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 4, "ignore_eos": True}
-WERKZEUG = "werkzeug"
 Launch = Callable[..., Server]
-
-
-@pytest.fixture
-def without_gunicorn(tmp_path: Path) -> Path:
-    """A folder that hides gunicorn from Python when it is on the path, as where there is no fork."""
-    package = tmp_path / "gunicorn"
-    package.mkdir()
-    (package / "__init__.py").write_text("raise ImportError('no fork here')\n")
-    return tmp_path
 
 
 def run_to_end(*flags: str, environ: Mapping[str, str] = {}, runner: str = APP) -> subprocess.CompletedProcess:
@@ -104,12 +95,8 @@ def test_bad_yaml_keys(tmp_path: Path) -> None:
         ([], {"SIMULATION": "abacus"}, ["SIMULATION", "abacus", "a100"]),
     ],
 )
-def test_what_only_a_worker_can_judge(
-    runner: str, flags: list[str], environ: dict[str, str], named: list[str], without_gunicorn: Path
-) -> None:
-    if runner == WERKZEUG:
-        environ = {**environ, "PYTHONPATH": str(without_gunicorn)}
-    ended = run_to_end(*flags, environ=environ, runner=GUNICORN if runner == GUNICORN else APP)
+def test_what_only_a_worker_can_judge(runner: str, flags: list[str], environ: dict[str, str], named: list[str]) -> None:
+    ended = run_to_end(*flags, environ=environ, runner=runner)
     ended.stderr = "".join(line for line in ended.stderr.splitlines(True) if not line.startswith("warning: gunicorn"))
     check_refusal(ended, *named)
 
@@ -291,8 +278,8 @@ def http_over_unix(path: Path, request: bytes, process: subprocess.Popen) -> boo
     return False
 
 
-def test_without_gunicorn_werkzeug_serves(launch: Launch, without_gunicorn: Path) -> None:
-    server = launch(*TINY, *INSTANT, environ={"PYTHONPATH": str(without_gunicorn)})
+def test_without_gunicorn_werkzeug_serves(launch: Launch) -> None:
+    server = launch(*TINY, *INSTANT, runner=WERKZEUG)
     assert "warning: " in server.logged()
     assert json.loads(server.post(CHAT, QUESTION).body)["usage"]["completion_tokens"] == 4
     assert server.post(CHAT, {**QUESTION, "stream": True}).chunks()

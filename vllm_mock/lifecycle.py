@@ -49,7 +49,7 @@ class Lifecycle:
         """A request is over, whatever its outcome."""
         self._flights.pop()
 
-    def drain(self, timeout: float, abort_all: Callable[[], None]) -> None:
+    def drain(self, timeout: float, abort_all: Callable[[], object]) -> None:
         """Stop taking requests, let running ones finish for `timeout` seconds, then abort the rest.
 
         Returns when nothing is in flight, or at most one second after the abort, so that a client which

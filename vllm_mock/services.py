@@ -64,6 +64,12 @@ class Services:
     kv_events: KVEventService | None = None
     generating: int = 0
 
+    def drain(self) -> None:
+        """Take no more requests, give the running ones --shutdown-timeout seconds, abort the rest."""
+        self.lifecycle.drain(self.settings.shutdown_timeout, self.engine.abort_all)
+        if self.kv_events is not None:
+            self.kv_events.close()
+
 
 def build_services(settings: Settings) -> Services:
     """Compose the parts; raises SettingsError when the tokenizer, METRICS_OVERRIDES or a socket cannot be used."""

@@ -71,7 +71,6 @@ def post_worker_init(worker) -> None:
     _settle(worker.cfg)
     app = worker.wsgi
     settings = process_settings()
-    timeout = settings.shutdown_timeout
     patience.install(
         settings,
         lambda reason: app.services.metrics.connection_dropped(reason),
@@ -80,10 +79,7 @@ def post_worker_init(worker) -> None:
     started: list[int] = []
 
     def drain() -> None:
-        services = app.services
-        services.lifecycle.drain(timeout, services.engine.abort_all)
-        if services.kv_events is not None:
-            services.kv_events.close()
+        app.services.drain()
         os.kill(os.getpid(), signal.SIGQUIT)
 
     def handle(signum, frame) -> None:
