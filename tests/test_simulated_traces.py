@@ -25,14 +25,23 @@ def play(draw) -> Bench:
         scheduler_reserve_full_isl=draw(0, 1) > 0,
         pipeline_parallel_size=(1, 1, 2, 3)[draw(0, 3)],
         max_loras=draw(1, 2),
+        kv_cache_transfer_latency=0.75,
     )
-    uses_lora, preempts_all = draw(0, 3) == 0, draw(0, 9) == 0
+    uses_lora, preempts_all, disturbed = draw(0, 3) == 0, draw(0, 9) == 0, draw(0, 2) == 0
     for _ in range(draw(1, 8)):
         prompt, output = draw(1, 16), draw(1, 9)
         shared = draw(0, 2)
         tokens = [*range(min(prompt, 6 * shared)), *(1000 * len(bench.handles) + i for i in range(prompt - 6 * shared))]
         lora = ("a", "b", None)[draw(0, 2)] if uses_lora else None
-        bench.submit(tokens, output, priority=draw(0, 2), lora_name=lora, pooling=output == 1 and draw(0, 1) > 0)
+        bench.submit(
+            tokens,
+            output,
+            priority=draw(0, 2),
+            lora_name=lora,
+            pooling=output == 1 and draw(0, 1) > 0,
+            loads_kv=disturbed and draw(0, 3) == 0,
+            delay=1.25 if disturbed and draw(0, 5) == 0 else 0.0,
+        )
         if draw(0, 2):
             bench.run_until(bench.now + draw(0, 24) / 4)
         if draw(0, 5) == 0:
@@ -40,6 +49,8 @@ def play(draw) -> Bench:
         if draw(0, 11) == 0:
             bench.gpu.admits = not bench.gpu.admits
             bench.gpu.launch(bench.now)
+        if disturbed:
+            disturb(bench, draw(0, 6))
     if preempts_all:
         for handle in reversed(bench.handles):
             bench.abort(handle)
@@ -50,6 +61,16 @@ def play(draw) -> Bench:
     if policy == "fcfs" and not uses_lora:
         assert bench.started == [handle for handle in bench.handles if handle in set(bench.started)]
     return bench
+
+
+def disturb(bench, what):
+    """What an operator does, or the machine."""
+    if what == 0:
+        bench.hold(2.5)
+    elif what == 1:
+        bench.reset()
+    elif what == 2:
+        bench.fails = True
 
 
 @pytest.mark.parametrize("part", range(PARTS))

@@ -14,6 +14,8 @@ from vllm_mock.engine.simulated import SimulatedClock, Simulator
 from vllm_mock.engine.vllm_block_hash import VLLMBlockHasher
 
 STEP = 0.02
+# An output that lasts longer than any test takes on a busy machine.
+LONG = 200
 
 
 class Recorder(NullObserver):
@@ -87,15 +89,17 @@ def test_many_threads_get_the_tokens_of_the_same_steps():
     for thread in threads:
         thread.join()
     assert all(gaps(times) == [STEP] * 9 for times in results)
-    # They came within few steps, and from then on a step is a step for all of them.
-    assert len({time for times in results for time in times}) <= 16
+    # Of 400 tokens most come in the same steps: while all of them run, a step is a step for all.
+    assert len({time for times in results for time in times}) < 100
 
 
 def test_nobody_needs_to_look():
     recorder = Recorder()
     engine = make(recorder)
     handle = engine.submit(request(output=3))
-    time.sleep(STEP * 8)
+    deadline = time.monotonic() + 10
+    while len(recorder.events) < 2 and time.monotonic() < deadline:
+        time.sleep(STEP)
     assert recorder.of(handle) == ["scheduled", "finished"]
 
 
@@ -103,6 +107,7 @@ def test_what_can_never_fit_and_full_queues_are_refused():
     engine = make(num_gpu_blocks=4, max_num_queued_reqs=1)
     with pytest.raises(NeverFits):
         engine.submit(request(prompt=15, output=2))
+    engine.pause()
     handle = engine.submit(request(output=10))
     with pytest.raises(QueueFull):
         engine.submit(request())
@@ -110,7 +115,7 @@ def test_what_can_never_fit_and_full_queues_are_refused():
 
 
 def test_the_backlog_is_of_prompts_that_have_no_token_yet():
-    engine = make(step=0.3, max_num_queued_tokens=8, max_num_seqs=2)
+    engine = make(step=0.6, max_num_queued_tokens=8, max_num_seqs=2)
     first = engine.submit(request(prompt=8, output=10))
     assert (engine.running, engine.waiting) == (1, 0)
     with pytest.raises(QueueFull):
@@ -124,7 +129,7 @@ def test_the_backlog_is_of_prompts_that_have_no_token_yet():
 def test_an_aborted_request_lets_the_next_one_in_and_nobody_hang():
     recorder = Recorder()
     engine = make(recorder, max_num_seqs=1)
-    first, second = engine.submit(request(output=50)), engine.submit(request(output=2))
+    first, second = engine.submit(request(output=LONG)), engine.submit(request(output=2))
     woken = []
     thread = threading.Thread(target=lambda: woken.append(second.next_timing()))
     thread.start()
@@ -135,9 +140,9 @@ def test_an_aborted_request_lets_the_next_one_in_and_nobody_hang():
     thread.join(5)
     assert woken[0] is not None
     follow(second)
-    third = engine.submit(request(output=50))
+    third = engine.submit(request(output=LONG))
     threading.Timer(STEP, third.abort).start()
-    assert len(follow(third)) < 50
+    assert len(follow(third)) < LONG
     assert engine.abort_all() == engine.abort_all() == 0
 
 
@@ -163,8 +168,9 @@ def test_a_rejecting_pause_refuses():
 
 def test_a_held_engine_stands_still_and_goes_on_where_it_was():
     engine = make()
-    handle = engine.submit(request(output=6))
+    handle = engine.submit(request(output=60))
     time.sleep(2.5 * STEP)
+    started = time.monotonic()
     engine.pause(hold=True)
     assert handle.held
     assert handle.disturbed
@@ -178,27 +184,28 @@ def test_a_held_engine_stands_still_and_goes_on_where_it_was():
     assert handle.tokens_due(engine.now) <= before + 1
     assert (engine.running, engine.waiting) == (1, 1)
     engine.resume()
+    longest = time.monotonic() - started
     assert not handle.held
     handle.wait_for_last_timing()
     time.sleep(max(0.0, handle.last_token_due - time.monotonic()))
     assert engine.idle
     spread = gaps(handle.dues)
-    assert spread.count(STEP) == 4
-    assert max(spread) == pytest.approx(STEP * 6, abs=STEP * 2.5)
+    assert spread.count(STEP) == 58
+    assert STEP * 6 - 1e-5 < max(spread) < STEP + longest + 1e-5
     assert late.dues
 
 
 def test_stop_ends_requests_with_what_they_have():
     recorder = Recorder()
     engine = make(recorder, max_num_seqs=1)
-    running, queued = engine.submit(request(output=50, name="a")), engine.submit(request(output=5, name="b"))
+    running, queued = engine.submit(request(output=LONG, name="a")), engine.submit(request(output=LONG, name="b"))
     time.sleep(2.5 * STEP)
     assert engine.stop({"a"}) == 1
-    assert running.cut in (2, 3, 4)
+    assert 2 <= running.cut == len(running.dues) < LONG
     assert running.next_timing() is None
     assert recorder.of(running) == ["scheduled", "stopped"]
     assert engine.stop() == 1
-    assert queued.cut in (0, 1)
+    assert queued.cut == len(queued.dues) < LONG
     assert engine.idle
 
 
@@ -212,7 +219,7 @@ def test_simulated_time_may_run_faster():
     assert gaps(handle.dues) == [1.0] * 9
     assert handle.last_token_due - handle.first_token_due == 9.0
     assert handle.deadline == times[-1]
-    assert time.monotonic() - started == pytest.approx(0.5, abs=0.3)
+    assert 0.5 - 1e-3 < time.monotonic() - started < 5
     assert handle.finished_at - handle.queued == pytest.approx(10.0, abs=1e-3)
 
 
@@ -233,11 +240,11 @@ def test_a_prefix_is_found_and_forgotten():
     # Blocks have four tokens, and the last token of a prompt is always computed.
     assert second.num_cached_tokens == 8
     assert engine.reset_prefix_cache()
-    third = engine.submit(request(prompt, output=20))
+    third = engine.submit(request(prompt, output=50))
     assert not engine.reset_prefix_cache()
     assert engine.reset_prefix_cache(running_too=True)
     assert third.num_cached_tokens == 0
-    assert len(follow(third)) == 20
+    assert len(follow(third)) == 50
     assert engine.kv_cache_usage == 0.0
 
 
@@ -258,17 +265,17 @@ def test_kv_events_tell_of_each_block_once():
 
 
 def test_a_prompt_from_a_peer_takes_the_time_of_its_transfer():
-    engine = make(kv_cache_transfer_latency=0.1, kv_cache_transfer_time_per_token=0.01)
+    engine = make(kv_cache_transfer_latency=0.4, kv_cache_transfer_time_per_token=0.01)
     handle = engine.submit(request(prompt=10, output=2, loads_kv=True))
     assert engine.kv_fetches() == (0, 1)
     other = engine.submit(request(prompt=[7], output=3))
     times = follow(handle)
-    assert times[0] - handle.queued == pytest.approx(0.2 + STEP, abs=STEP + 1e-6)
+    assert times[0] - handle.queued == pytest.approx(0.5 + STEP, abs=STEP + 1e-6)
     assert (handle.num_external_tokens, handle.num_cached_tokens) == (10, 0)
     assert engine.kv_fetches() == (0, 0)
     assert other.dues[-1] < times[0]
     gone = engine.submit(request(prompt=10, output=2, loads_kv=True, cache_salt="x"))
     gone.abort()
     assert engine.idle
-    time.sleep(0.25)
+    time.sleep(0.6)
     assert engine.idle
