@@ -827,6 +827,7 @@ def own_routes(target: Target) -> str:
     equal(target.call("DELETE", f"/mock/faults/{rules[-1]['id']}").status_code, 200, "removing the rule")
     if len(rules) == 1:  # those of others stay
         equal(good(target.call("DELETE", "/mock/faults"))["removed"], 0, "rules that were left")
+    expect(isinstance(good(target.get("/debug/requests")), list), "/debug/requests lists nothing")
     equal(good(target.get("/debug/elastic_ep")), {"is_scaling_elastic_ep": False}, "the state of scaling")
     equal(target.post("/debug/elastic_ep", {"scaling": False}).status_code, 200, "setting that state")
     return "as they were before"

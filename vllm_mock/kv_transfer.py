@@ -7,7 +7,14 @@ from typing import Any
 
 from vllm_mock.engine import RequestHandle
 from vllm_mock.node import node_ip
+from vllm_mock.protocol.pd_contract import OPAQUE, PDContract
 from vllm_mock.settings import Settings
+
+
+def pd_contract(settings: Settings) -> PDContract | None:
+    """What --pd-contract demands of requests, if it does."""
+    name, role = settings.pd_contract, settings.pd_role
+    return None if name is None or role is None else PDContract(name, role)
 
 
 class KVTransfer:
@@ -21,6 +28,8 @@ class KVTransfer:
         self._tensor_parallel_size = settings.tensor_parallel_size
         self._pipeline_parallel_size = settings.pipeline_parallel_size
         self._block_size = settings.block_size
+        contract = pd_contract(settings)
+        self._seal = {"opaque": OPAQUE} if contract is not None and contract.seals_kv_transfer else {}
 
     def params(self, handle: RequestHandle) -> dict[str, Any]:
         """Where the KV cache of a request is that has got all its tokens."""
@@ -44,6 +53,7 @@ class KVTransfer:
             "remote_registration_generation": 0,
             "transfer_mode": "pull",
             "remote_prefill_cached_tokens": handle.num_cached_tokens + handle.num_external_tokens,
+            **self._seal,
         }
 
     def _host(self) -> str:

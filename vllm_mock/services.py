@@ -12,7 +12,7 @@ from vllm_mock.engine_control import EngineControl
 from vllm_mock.faults import Faults
 from vllm_mock.generation import Generator
 from vllm_mock.kv_events.service import KVEventService, block_hasher, open_service
-from vllm_mock.kv_transfer import KVTransfer
+from vllm_mock.kv_transfer import KVTransfer, pd_contract
 from vllm_mock.lifecycle import Lifecycle
 from vllm_mock.lora import LoRAAdapters
 from vllm_mock.metrics import HttpMetrics, Metrics
@@ -24,6 +24,8 @@ from vllm_mock.metrics.replicas import ReplicaCount
 from vllm_mock.metrics.workers import WorkersPage
 from vllm_mock.models import ModelRegistry
 from vllm_mock.protocol.limits import Limits
+from vllm_mock.protocol.pd_contract import PDContract
+from vllm_mock.recorder import Recorder
 from vllm_mock.serving.arguments import RANK_VARIABLE, WORKERS_VARIABLE
 from vllm_mock.serving.watch import ConnectionWatcher
 from vllm_mock.settings import Settings, SettingsError
@@ -60,6 +62,8 @@ class Services:
     limits: Limits
     fingerprint: str | None
     kv_transfer: KVTransfer
+    pd_contract: PDContract | None
+    recorder: Recorder | None
     faults: Faults
     kv_events: KVEventService | None = None
     generating: int = 0
@@ -107,6 +111,8 @@ def build_services(settings: Settings) -> Services:
         watcher=ConnectionWatcher(),
         fingerprint=system_fingerprint(settings),
         kv_transfer=KVTransfer(settings, rank, ranks),
+        pd_contract=pd_contract(settings),
+        recorder=Recorder(settings) if settings.pd_role else None,
         faults=Faults(store, peers, engine.abort_all, page.render),
         kv_events=open_service(settings, engine, rank),
     )

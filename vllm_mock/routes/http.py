@@ -16,6 +16,7 @@ from vllm_mock.metrics.http import EXCLUDED_HANDLERS
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.routes.cors import Cors
 from vllm_mock.routes.fault_gate import FAULT, UNANSWERED, FaultGate
+from vllm_mock.routes.pd_gate import PDGate
 from vllm_mock.routes.replies import (
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
@@ -70,6 +71,7 @@ def install(app: Flask, services: "Services") -> None:
     elastic = services.elastic_ep
     faults = services.faults
     gate = FaultGate(services)
+    halves = PDGate(services)
 
     # The hooks read the WSGI environ: each look through Flask's request proxy costs a microsecond.
     @app.before_request
@@ -79,6 +81,8 @@ def install(app: Flask, services: "Services") -> None:
         if environ["REQUEST_METHOD"] == "OPTIONS":
             return cors.preflight(request)
         path = environ["PATH_INFO"]
+        if halves.active:
+            halves.arrive(environ)
         if keys is not None and path.startswith(guarded) and not keys.accept(environ.get("HTTP_AUTHORIZATION")):
             environ[REFUSED] = True
             return error_reply(ApiError.unauthorized())
@@ -86,6 +90,8 @@ def install(app: Flask, services: "Services") -> None:
             return error_reply(ApiError.shutting_down() if lifecycle.draining else ApiError.loading())
         if elastic.scaling and path not in SCALING_PATHS:
             return json_reply(SCALING, 503)
+        if halves.active and (failed := halves.admit(environ)) is not None:
+            return failed
         if faults.active or gate.always or RETURN_ERROR in environ:
             return gate.admit(request._get_current_object())  # type: ignore[attr-defined]
         return None
@@ -96,6 +102,8 @@ def install(app: Flask, services: "Services") -> None:
         environ = served.environ
         if FAULT in environ:
             response = gate.decorate(environ, response)
+        if halves.active:
+            halves.leave(environ, response)
         if REFUSED not in environ and UNANSWERED not in environ:
             cors.decorate(environ.get("HTTP_ORIGIN"), response)
             if EXCLUDED_HANDLERS.search(environ["PATH_INFO"]) is None:

@@ -15,6 +15,9 @@ CAPACITY = Kind(
     unit="requests",
 )
 
+# As AIBrix's mock names them.
+PD_CONTRACTS = ("vllm-aibrix-shfs", "vllm-aibrix-nixl", "sglang-http", "trtllm-openai")
+
 
 class LatencySettings:
     """Latency"""
@@ -150,6 +153,18 @@ class EngineSettings:
     data_parallel_size: int = setting(1, integer(1), "Worker processes, each with its own engine.", also=("-dp",))
     enable_expert_parallel: bool = setting(
         False, SWITCH, "Expert parallelism, shown in the fingerprint.", also=("-ep",)
+    )
+    pd_contract: str | None = setting(
+        None,
+        optional(choice(*PD_CONTRACTS)),
+        "What each half of a disaggregated request must bring: a form of AIBrix's gateway, refused with 400 otherwise.",
+        environment=(Environment("MOCK_PD_CONTRACT"),),
+    )
+    pd_role: str | None = setting(
+        None,
+        optional(choice("prefill", "decode")),
+        "The half that this server does under --pd-contract.",
+        environment=(Environment("MOCK_PD_ROLE"),),
     )
     kv_transfer_config: dict[str, Any] | None = setting(
         None, optional(KV_TRANSFER), "How prefill and decode exchange KV caches: kv_connector, kv_role, ..."

@@ -23,6 +23,8 @@ def resolve(values: dict[str, Any], given: Set[str]) -> None:
     _check_parsers(values)
     _check_lora(values)
     _check_kv_events(values)
+    if values["pd_contract"] and not values["pd_role"]:
+        raise SettingsError("--pd-contract needs --pd-role (MOCK_PD_ROLE); expected prefill or decode")
 
 
 def _resolve_batch_limits(values: dict[str, Any], given: Set[str]) -> None:

@@ -18,7 +18,7 @@ from vllm_mock.routes.openai.refusal import StreamedRefusal
 from vllm_mock.routes.openai.request_metrics import whole_answer_metrics
 from vllm_mock.routes.openai.runs import Run, collect, start, stream
 from vllm_mock.routes.openai.spoken_chat import Renderer, Speaker, SpokenStream
-from vllm_mock.routes.openai.tensorrt import tell_context
+from vllm_mock.routes.openai.tensorrt import sealed, tell_context
 from vllm_mock.routes.replies import json_reply, stream_reply
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def register(blueprint: Blueprint, services: "Services") -> None:
     def chat_completions() -> Response:
         environ = request.environ
         body = parse_chat(environ)
+        if services.pd_contract is not None:
+            services.pd_contract.check(body)
         if picture_chat.is_wanted(services, body):
             return picture_chat.answer(services, environ, body)
         speaker = spoken_chat.speaker(body)
@@ -94,7 +96,8 @@ def _whole(
         envelope.prompt_text = quote(prompt.text)
     envelope.kv_transfer_params = options.kv_transfer_params(runs[0])
     if options.context is not None:
-        tell_context(options.context, runs, envelope, choices, chat=True)
+        tell_context(options.context, runs, envelope, choices, services.pd_contract, chat=True)
+    envelope.further += sealed(services.pd_contract)
     envelope.metrics = whole_answer_metrics(runs, services.settings.enable_per_request_metrics)
     response = json_reply(chat_completion(envelope, chat.role, choices))
     report = headers.load_report(request.environ, services)

@@ -17,7 +17,7 @@ from vllm_mock.routes.openai.prepare import PreparedCompletion, prepare_completi
 from vllm_mock.routes.openai.refusal import StreamedRefusal, render_spaced_error
 from vllm_mock.routes.openai.request_metrics import whole_answer_metrics
 from vllm_mock.routes.openai.runs import Run, collect, start, stream
-from vllm_mock.routes.openai.tensorrt import tell_context
+from vllm_mock.routes.openai.tensorrt import sealed, tell_context
 from vllm_mock.routes.replies import json_reply, stream_reply
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         except StreamedRefusal as refusal:
             return stream_reply(refusal.events(spaced=True))
         body = completion.body
+        if services.pd_contract is not None:
+            services.pd_contract.check(body)
         scheduling = headers.scheduling(environ, "cmpl", body)
         runs = start(services, completion.prompts, completion.specs, scheduling)
         options = answer_options(services, body)
@@ -105,7 +107,8 @@ def _whole(
     )
     envelope.kv_transfer_params = options.kv_transfer_params(runs[0])
     if options.context is not None:
-        tell_context(options.context, runs, envelope, choices, chat=False)
+        tell_context(options.context, runs, envelope, choices, services.pd_contract, chat=False)
+    envelope.further += sealed(services.pd_contract)
     envelope.metrics = whole_answer_metrics(runs, services.settings.enable_per_request_metrics)
     response = json_reply(text_completion(envelope, choices))
     report = headers.load_report(request.environ, services)

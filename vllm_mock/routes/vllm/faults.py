@@ -40,6 +40,12 @@ def register(blueprint: Blueprint, services: "Services") -> None:
             raise ApiError.not_found(f"There is no fault rule {rule_id}.")
         return json_reply(compact({"status": "success", "removed": removed}))
 
+    def recorded() -> Response:
+        recorder = services.recorder
+        records = [] if recorder is None else recorder.records(request.args.get("request_id"))
+        return json_reply(compact(records))
+
+    blueprint.add_url_rule("/debug/requests", "recorded_requests", recorded, methods=["GET"])
     blueprint.add_url_rule("/mock/faults", "add_faults", add_faults, methods=["POST"])
     blueprint.add_url_rule("/mock/faults", "show_faults", show_faults, methods=["GET"])
     blueprint.add_url_rule("/mock/faults", "clear_faults", clear_faults, methods=["DELETE"])
