@@ -113,6 +113,7 @@ def test_all_names_of_the_table_are_vllms_or_our_own():
         *("--time-to-first-token", "--time-to-first-token-std-dev"),
         *("--inter-token-latency", "--inter-token-latency-std-dev"),
         *("--prefill-overhead", "--prefill-time-per-token", "--prefill-time-std-dev"),
+        *("--pd-contract", "--pd-role"),
         *("--kv-cache-transfer-latency", "--kv-cache-transfer-latency-std-dev"),
         *("--kv-cache-transfer-time-per-token", "--kv-cache-transfer-time-std-dev"),
         "--kv-events-format",
