@@ -85,17 +85,20 @@ class Faults:
 
     def remove(self, rule_id: int | None = None) -> int:
         """Forget a rule, or all, and with it what it began; returns how many there were."""
-        before = len(self.listed())
+        removed = 0
 
         def change(known: dict[str, Any] | None) -> dict[str, Any]:
+            nonlocal removed
             known = known or _EMPTY
             kept = [rule for rule in known["rules"] if rule_id is not None and rule["id"] != rule_id]
+            removed = len(known["rules"]) - len(kept)
             states = {key: state for key, state in known["states"].items() if int(key) in [rule["id"] for rule in kept]}
             still_frozen = any(rule["spec"]["action"]["type"] == FREEZE_METRICS for rule in kept)
             return {**known, "rules": kept, "states": states, "frozen": known["frozen"] if still_frozen else None}
 
         self._store.update(SECTION, change)
-        return before - len(self.listed())
+        self._refresh()
+        return removed
 
     def listed(self) -> list[dict[str, Any]]:
         """The rules with what they were given, how many requests fitted and how many were hit."""

@@ -10,25 +10,28 @@ from functools import lru_cache
 from typing import Any
 
 _LARGEST_INTEGER = 2**63 - 1
+# llguidance takes a quarter of a second for so many characters, more than a quadratic time beyond, and lets no other
+# request run meanwhile: a longer text is taken as it is.
+_MOST_CHARS = 65_536
 
 
 @lru_cache(maxsize=64)
 def regex_fault(pattern: str) -> str | None:
     """What vLLM says of a regular expression that llguidance cannot take; None if it can."""
-    return _fault(lambda: _llguidance().grammar_from("regex", pattern))
+    return _fault(pattern, lambda: _llguidance().grammar_from("regex", pattern))
 
 
 @lru_cache(maxsize=64)
 def grammar_fault(grammar: str) -> str | None:
     """The same for a grammar in GBNF or Lark."""
-    return _fault(lambda: _llguidance().grammar_from("grammar", grammar))
+    return _fault(grammar, lambda: _llguidance().grammar_from("grammar", grammar))
 
 
 def schema_fault(schema: Any) -> str | None:
     """The same for a JSON schema, or the text of one."""
     options = {"whitespace_flexible": True}
     text = schema if isinstance(schema, str) else json.dumps(_within_64_bits(schema))
-    return _fault(lambda: _llguidance().LLMatcher.grammar_from_json_schema(text, defaults=options))
+    return _fault(text, lambda: _llguidance().LLMatcher.grammar_from_json_schema(text, defaults=options))
 
 
 def _llguidance() -> Any:
@@ -37,7 +40,9 @@ def _llguidance() -> Any:
     return llguidance
 
 
-def _fault(make: Callable[[], str]) -> str | None:
+def _fault(text: str, make: Callable[[], str]) -> str | None:
+    if len(text) > _MOST_CHARS:
+        return None
     try:
         fault = _llguidance().LLMatcher.validate_grammar(make(), None)
     except (ValueError, KeyError, TypeError) as error:

@@ -18,9 +18,14 @@ TURN_SECONDS = 0.02
 # Long enough for a look at the sockets.
 PAUSE_SECONDS = 0.0002
 
-# Code that may be in the middle of waiting already, or that others must not find half done.
-_NEVER_IN = frozenset(("gevent", "greenlet", "gunicorn", "threading", "queue", "socket", "ssl", "selectors", "logging"))
-_NEVER_BELOW = "vllm_mock.serving"
+# Only code that is busy with an answer is interrupted; what it calls may be waiting already, or hold a lock.
+_BUSY = ("vllm_mock.", "jinja2.", "re.", "json.", "pydantic.")
+_TEMPLATE = "<template>"
+# Nor is code that others must not find half done: modules that are being imported, locks that all greenlets share.
+_NEVER_BELOW = ("importlib.", "_frozen_importlib", "vllm_mock.shared.", "vllm_mock.kv_events.", "gevent.", "threading")
+_OUTERMOST = "vllm_mock.serving.gevent_worker"
+_ANSWERING = "vllm_mock.serving.worker"
+_SERVING = "vllm_mock.serving."
 
 
 class Preemption:
@@ -54,5 +59,15 @@ class Preemption:
 
 
 def _may_pause(frame: FrameType | None) -> bool:
-    name = "" if frame is None else str(frame.f_globals.get("__name__"))
-    return name.partition(".")[0] not in _NEVER_IN and not name.startswith(_NEVER_BELOW)
+    """Whether the code that a signal interrupted, and all that called it for this answer, may be left for a while."""
+    if frame is None or not (_module(frame).startswith(_BUSY) or frame.f_code.co_filename == _TEMPLATE):
+        return False
+    while frame is not None and (name := _module(frame)) != _OUTERMOST:
+        if name.startswith(_NEVER_BELOW) or (name.startswith(_SERVING) and name != _ANSWERING):
+            return False
+        frame = frame.f_back
+    return True
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
