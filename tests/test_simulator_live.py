@@ -30,6 +30,21 @@ def test_tokens_come_at_the_pace_of_the_gpu(servers, runner):
     assert 29 * 0.006 < simulated < took
 
 
+def test_scaled_time_is_told_in_simulated_seconds(servers):
+    server = servers.get(*FLAGS, "--time-scale", "10", "--enable-per-request-metrics", environ=A100)
+    before = server.gauge("vllm:inter_token_latency_seconds_sum")
+    started = time.monotonic()
+    told = json.loads(server.post("/v1/completions", body(max_tokens=200)).body)["metrics"]
+    took = time.monotonic() - started
+    simulated = server.gauge("vllm:inter_token_latency_seconds_sum") - before
+    assert told["generation_time_ms"] == pytest.approx(1000 * simulated, rel=1e-6)
+    assert told["mean_itl_ms"] == pytest.approx(1000 * simulated / 199, rel=1e-6)
+    assert simulated > 199 * 0.006
+    # It cannot be over earlier, and on a busy machine it is later.
+    assert took > simulated / 10
+    assert server.gauge("vllm:request_decode_time_seconds_sum") == pytest.approx(simulated, rel=1e-6)
+
+
 def test_streams_share_the_steps(servers):
     server = servers.get(*FLAGS, environ=A100)
     steps = server.gauge("vllm:iteration_tokens_total_count")
