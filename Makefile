@@ -9,7 +9,7 @@ API_KEY ?= test-key-1234567890
 DOCKER ?= docker
 IMAGES := aibrix
 
-.PHONY: serve test test-vidur lint bench clean test-url docker-build docker-build-simulator docker-build-simulator-a40 \
+.PHONY: serve test test-vidur lint bench bench-peers clean test-url docker-build docker-build-simulator docker-build-simulator-a40 \
 	docker-build-all docker-check docker-check-simulator kind-load kind-load-simulator kind-load-simulator-a40 deploy
 
 $(VENV)/.serve: requirements.txt
@@ -46,6 +46,10 @@ test-vidur: .vidur/.installed
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+# This server beside others that do the same work: they are installed into an environment of their own.
+bench-peers: $(VENV)/.dev
+	$(BIN)/python benchmarks/compare.py $(ARGS)
 
 # The endpoint scripts against a server that runs somewhere: make test-url BASE_URL=http://localhost:8000
 test-url: $(VENV)/.dev

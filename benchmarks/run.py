@@ -13,6 +13,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +49,23 @@ def chat(max_tokens: int, *, stream: bool) -> dict[str, Any]:
     }
 
 
-def measure_streaming(streams: int, measure: float, root: Path, scrapes_per_s: float = 0.0) -> dict[str, Any]:
+def measure_streaming(
+    streams: int,
+    measure: float,
+    root: Path,
+    scrapes_per_s: float = 0.0,
+    flags: Sequence[str] = STREAM_FLAGS,
+    python: str | None = None,
+) -> dict[str, Any]:
     """Streams that outlast the window, their starts spread over two seconds: the cost of tokens alone.
 
-    With `scrapes_per_s` /metrics is read beside them.
+    With `scrapes_per_s` /metrics is read beside them. `flags` of this server, `python` for another one.
     """
     load = Load(streams, {}, ramp=2.0, warm=1.0, measure=measure, interval_ms=INTERVAL_MS)
     tokens = int((load.seconds + 1.0) * 1000 / INTERVAL_MS)
     load.request = chat(tokens, stream=True)
     scrapes: dict[str, Any] = {}
-    with Server(["--served-model-name=bench", *STREAM_FLAGS], root) as server:
+    with Server(["--served-model-name=bench", *flags], root, python) as server:
         if scrapes_per_s:
             with Scraper(server.port, scrapes_per_s) as scraper:
                 figures = run_load(server, load)
@@ -96,11 +104,11 @@ def measure_scrapes(measure: float, root: Path) -> dict[str, Any]:
     }
 
 
-def measure_requests(measure: float, root: Path) -> dict[str, Any]:
+def measure_requests(measure: float, root: Path, python: str | None = None) -> dict[str, Any]:
     """Non-streaming chat requests without any latency, 64 connections that never pause."""
     request = chat(REQUEST_TOKENS, stream=False)
     load = Load(REQUEST_CONNECTIONS, request, ramp=0.2, warm=1.0, measure=measure)
-    with Server(["--served-model-name=bench", *INSTANT_FLAGS], root) as server:
+    with Server(["--served-model-name=bench", *INSTANT_FLAGS], root, python) as server:
         figures = run_load(server, load)
     return {
         "connections": REQUEST_CONNECTIONS,

@@ -40,35 +40,41 @@ def server_environment() -> dict[str, str]:
 
 
 class Server:
-    """`python app.py FLAGS` on one core; a context manager.
+    """`python app.py FLAGS` on one core, or on those given; a context manager.
 
-    `health_seconds` and `ready_seconds`: from the start of the process to the first 200 of /health and /ready.
+    `health_seconds` and `ready_seconds`: from the start of the process to the first 200 of /health and /ready. A
+    `python` of its own is for other projects' servers, which know no /ready.
     """
 
-    def __init__(self, flags: list[str], root: Path = ROOT) -> None:
+    def __init__(
+        self, flags: list[str], root: Path = ROOT, python: str | None = None, on: set[int] | None = None
+    ) -> None:
         self._flags = flags
         self._root = root
+        self._python = python
+        self._cores = on or {cores()[0]}
         self.port = free_port()
         self.health_seconds = self.ready_seconds = 0.0
 
     def __enter__(self) -> "Server":
         environ = server_environment()
-        core = cores()[0]
         RESULTS.mkdir(exist_ok=True)
         begin = time.monotonic()
+        arguments = ["--host", "127.0.0.1", "--port", str(self.port), *self._flags]
         with LOG.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "app.py", "--host", "127.0.0.1", "--port", str(self.port), *self._flags],
+                [self._python or sys.executable, "app.py", *arguments],
                 cwd=self._root,
                 env=environ,
                 stdout=log,
                 stderr=log,
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+                preexec_fn=lambda: os.sched_setaffinity(0, self._cores),
                 start_new_session=True,
             )
         try:
             self.health_seconds = self._wait_for("/health", begin) - begin
-            self.ready_seconds = self._wait_for("/ready", begin) - begin
+            if self._python is None:
+                self.ready_seconds = self._wait_for("/ready", begin) - begin
         except BaseException:
             self._stop()
             raise
