@@ -30,8 +30,14 @@ if TYPE_CHECKING:
     from vllm_mock.services import Services
 
 GUARDED_PREFIXES = ("/v1", "/v2", "/inference", "/cohere")
-# What bends the server itself; guarded with --protect-admin.
-ADMIN_PREFIXES = ("/set_metrics", "/mock/")
+# What bends the server itself or tells its settings; guarded with --protect-admin. vLLM leaves its own of these open.
+ADMIN_PREFIXES = (
+    *("/set_metrics", "/mock/", "/debug/", "/server_info", "/collective_rpc", "/abort_requests", "/scale_elastic_ep"),
+    *("/sleep", "/wake_up", "/pause", "/resume", "/reset_", "/release_kv_cache_memory", "/start_profile"),
+    *("/stop_profile", "/load_lora_adapter", "/unload_lora_adapter", "/adapters", "/init_weight_transfer_engine"),
+    *("/shutdown_weight_transfer_engine", "/start_weight_update", "/start_draft_weight_update"),
+    *("/finish_weight_update", "/update_weight", "/weight_checker"),
+)
 SCALING = b'{"error":"The model is currently scaling. Please try again later."}'
 # The key of the environ by which one hook tells the other that the key was refused.
 REFUSED = "vllm_mock.refused"

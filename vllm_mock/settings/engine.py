@@ -218,7 +218,9 @@ class MetricsSettings:
         default_text="mock, live when simulating",
     )
     legacy_metrics: bool = setting(True, SWITCH, "Serve metrics that vLLM has dropped but AIBrix reads.")
-    protect_admin: bool = setting(False, SWITCH, "Ask for the API key on /set_metrics and /mock routes as well.")
+    protect_admin: bool = setting(
+        False, SWITCH, "Ask for the API key on /set_metrics, /mock and all other routes that change the server."
+    )
     disable_log_stats: bool = setting(False, LATCH, "Serve no metrics of the engine.")
     custom_histogram_buckets: dict[str, list[float]] = setting(
         {}, optional(HISTOGRAM_BUCKETS, {}), "Bounds of the buckets, by name of the histogram's group."
