@@ -91,3 +91,11 @@ def test_links_lead_somewhere(document: str) -> None:
     folder = ROOT if document == "README.md" else ROOT / "docs"
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", DOCUMENTS[document]):
         assert (folder / target).exists(), target
+
+
+def test_the_layout_names_every_folder() -> None:
+    layout = README.partition("## Development")[2]
+    folders = [*(ROOT / "vllm_mock").iterdir(), *(ROOT / name for name in ("config", "tests", "benchmarks"))]
+    for folder in folders:
+        if any(folder.glob("*.*")) and folder.name != "__pycache__":
+            assert f"{folder.relative_to(ROOT)}/ " in layout or f"{folder.relative_to(ROOT)}: " in layout, folder
