@@ -385,8 +385,10 @@ def test_the_prefix_cache_is_emptied_unless_requests_run(server: Server) -> None
     stream = Stream(server, 20, prompt="y" * 40)
     eventually(lambda: len(stream.events) > 1)
     assert post(server, "/reset_prefix_cache").json() == {"success": False}
+    before = metric(server, "vllm:num_preemptions_total")
     assert post(server, "/reset_prefix_cache?reset_running_requests=true").json() == {"success": True}
     assert len(stream.chunks()) == 20
+    assert metric(server, "vllm:num_preemptions_total") == before + 1
     eventually(lambda: metric(server, "vllm:kv_cache_usage_perc") == 0)
     assert post(server, "/reset_prefix_cache").json() == {"success": True}
 

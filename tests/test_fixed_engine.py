@@ -298,3 +298,21 @@ def test_a_queued_request_has_no_timeline_yet():
     handle = engine.submit(request())
     assert handle.waiting
     assert (handle.first_token_due, handle.last_token_due, handle.tokens_due(START + 99)) == (0.0, 0.0, 0)
+
+
+def test_a_reset_under_running_requests_has_them_computed_anew():
+    engine, clock = make_engine(prefill_time_per_token=0.125)
+    decoding, starting = engine.submit(request(4, (1, 2, 3, 4))), engine.submit(request(4, (5, 6)))
+    clock.now += 1.75
+    starting.abort()
+    starting = engine.submit(request(2, (7,)))
+    clock.now += 0.25
+    # The first has two tokens, at 1.5 s and 1.75 s, and a third one now; the other is in its prefill since 0.25 s.
+    assert (decoding.tokens_due(clock.now), starting.tokens_due(clock.now)) == (3, 0)
+    assert engine.reset_prefix_cache(running_too=True)
+    assert decoding.last_token_due == 1024 + 2.25 + 1 + 7 * 0.125
+    assert starting.first_token_due == clock.now + 1 + 0.125
+    assert (decoding.num_preemptions, starting.num_preemptions) == (1, 1)
+    assert decoding.disturbed
+    clock.now += 10
+    assert engine.running == 0

@@ -16,7 +16,7 @@ from vllm_mock.settings import Settings
 class FixedEngine(ScheduledEngine):
     """Latencies are constants (see LatencyModel), so a token costs the engine nothing.
 
-    Admission reserves KV blocks for prompt and whole output; hence nothing is ever preempted.
+    Admission reserves KV blocks for prompt and whole output; hence nothing is preempted for want of blocks.
     Time advances lazily: whoever calls first makes up for what happened since, each event at its
     exact instant. Only while requests wait does a thread advance it, so that they wake in time.
 
@@ -107,6 +107,19 @@ class FixedEngine(ScheduledEngine):
             handle.timeline = handle.timeline.postponed(since, seconds)
             self._ends.remove(handle)
             self._ends.push(handle.timeline.last, handle)
+
+    def _recompute(self, now: float) -> None:
+        for handle in self._scheduler.running:
+            assert handle.timeline is not None
+            known = handle.num_prompt_tokens + handle.tokens_due(now)
+            lost = self._latency.recomputation(known) if handle.timeline.first <= now else now - handle.scheduled
+            handle.timeline = handle.timeline.postponed(now, lost)
+            self._ends.remove(handle)
+            self._ends.push(handle.timeline.last, handle)
+            handle.num_preemptions += 1
+            handle.disturbed = True
+            self._observer.preempted(handle)
+        self._notify()
 
     def _computed(self, handle: RequestHandle, now: float) -> int:
         return handle.tokens_due(now)

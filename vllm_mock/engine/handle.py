@@ -42,13 +42,13 @@ class RequestHandle:
     Of the prompt, `num_cached_tokens` were in the prefix cache, `num_external_tokens` come from a peer;
     `num_created_tokens` are those that it is the first to have there.
     `block_ids` are the numbers of its blocks, if a peer is to be told of them.
-    `counted` belongs to the observer: tokens that it has already accounted for. `disturbed` tells whoever waits for a
-    token to look closer: the request was aborted, or is held by a paused engine. `cut`: it was ended by the operator
-    after that many tokens, of which `sent` were delivered.
+    `num_preemptions`: how often its blocks were taken from it. `counted` belongs to the observer: tokens that it has
+    already accounted for. `disturbed` tells whoever waits for a token to look closer: the request was aborted, is held
+    by a paused engine, or was postponed. `cut`: it was ended by the operator after that many tokens, of which `sent`
+    were delivered.
     """
 
-    # What happens in a simulation alone: the request lost its blocks so many times; a step of it could not be computed.
-    num_preemptions = 0
+    # What happens in a simulation alone: a step of the request could not be computed.
     failed = False
 
     __slots__ = (
@@ -68,6 +68,7 @@ class RequestHandle:
         "num_cached_tokens",
         "num_created_tokens",
         "num_external_tokens",
+        "num_preemptions",
         "num_prompt_tokens",
         "queued",
         "request",
@@ -94,7 +95,7 @@ class RequestHandle:
         self.timeline: Timeline | None = None
         self.state = WAITING
         self.queued = self.scheduled = self.finished_at = 0.0
-        self.counted = 0
+        self.counted = self.num_preemptions = 0
 
     @property
     def waiting(self) -> bool:

@@ -92,6 +92,10 @@ class LatencyModel:
             latency += self._random.uniform(0.0, self._jitter)
         return latency
 
+    def recomputation(self, tokens: int) -> float:
+        """How long a request that had so many tokens takes to its next one when all have to be computed anew."""
+        return self._first_latency(tokens, 1)
+
     def transfer_latency(self, tokens: int) -> float:
         """How long the KV cache of that many tokens takes to come from a peer."""
         latency = self._sample(self._transfer, self._transfer_std_dev)

@@ -224,10 +224,13 @@ class ScheduledEngine(ABC):
     # ---- The prefix cache
 
     def reset_prefix_cache(self, *, running_too: bool = False) -> bool:
-        """Forgets all cached blocks; see Scheduler.reset_prefix_cache."""
+        """Forgets all cached blocks; see Scheduler.reset_prefix_cache. What runs is computed anew."""
         with self._lock:
-            self._advance()
-            return self._scheduler.reset_prefix_cache(running_too=running_too)
+            now = self._advance()
+            done = self._scheduler.reset_prefix_cache(running_too=running_too)
+            if done and running_too:
+                self._recompute(now)
+            return done
 
     def wait_for_kv_events(self, timeout: float) -> None:
         """Blocks until something happens to cached blocks, for at most `timeout` seconds."""
@@ -255,6 +258,10 @@ class ScheduledEngine(ABC):
             handle.group = group
             handles.append(handle)
         return handles
+
+    @abstractmethod
+    def _recompute(self, now: float) -> None:
+        """Those that run have lost what was computed of them."""
 
     def _unfinished(self) -> list[RequestHandle]:
         """All requests, those that wait first."""

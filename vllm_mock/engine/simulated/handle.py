@@ -40,7 +40,6 @@ class SimulatedHandle(RequestHandle):
         "joined",
         "lane",
         "needs_block_in",
-        "num_preemptions",
         "order",
         "segment",
     )
@@ -55,7 +54,6 @@ class SimulatedHandle(RequestHandle):
         self.dues: list[float] = []
         self.segment = -1
         self.computed = self.joined = self.ends_with = self.needs_block_in = self.order = 0
-        self.num_preemptions = 0
         self.failed = self.doomed = False
 
     @property

@@ -124,6 +124,9 @@ class Simulator(ScheduledEngine):
         super()._allow(admits)
         self._gpu.admits = admits
 
+    def _recompute(self, now: float) -> None:
+        """They keep it, in blocks that nobody shares: a step in flight cannot be taken back."""
+
     def _computed(self, handle: RequestHandle, now: float) -> int:
         assert isinstance(handle, SimulatedHandle)
         return handle.tokens_due(now) if self._gpu.decodes(handle) else 0
