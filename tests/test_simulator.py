@@ -114,6 +114,16 @@ def test_what_can_never_fit_and_full_queues_are_refused():
     handle.abort()
 
 
+def test_who_only_waits_for_the_next_step_is_not_in_the_queue():
+    engine = make(step=2.0, max_num_seqs=8, max_waiting_queue_length=2)
+    for number in range(10):
+        engine.submit(request([number], output=2))
+    assert (engine.running, engine.waiting) == (1, 9)
+    with pytest.raises(QueueFull):
+        engine.submit(request([10], output=2))
+    engine.abort_all()
+
+
 def test_the_backlog_is_of_prompts_that_have_no_token_yet():
     engine = make(step=0.6, max_num_queued_tokens=8, max_num_seqs=2)
     first = engine.submit(request(prompt=8, output=10))

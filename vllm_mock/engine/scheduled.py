@@ -26,8 +26,10 @@ class ScheduledEngine(ABC):
         observer: EngineObserver | None,
         clock: Callable[[], float],
         hasher: BlockHasher | None,
+        *,
+        in_steps: bool = False,
     ) -> None:
-        self._scheduler = Scheduler(settings, hasher)
+        self._scheduler = Scheduler(settings, hasher, in_steps=in_steps)
         self._observer = observer or NullObserver()
         self._clock = clock
         self._scheduler.kv.residency = kv_residency(settings, clock, self._observer.block_evicted)

@@ -22,8 +22,11 @@ class Scheduler:
     No time passes in here and nothing locks: an engine calls it with its own lock held.
     """
 
-    def __init__(self, settings: Settings, hasher: BlockHasher | None = None) -> None:
-        """A `hasher` is given when others are told of the blocks: then `events` holds what happened to them."""
+    def __init__(self, settings: Settings, hasher: BlockHasher | None = None, *, in_steps: bool = False) -> None:
+        """A `hasher` is given when others are told of the blocks: then `events` holds what happened to them.
+
+        `in_steps`: requests start with the next step of a GPU, and get blocks as they are computed.
+        """
         self.kv = KVCache(settings.num_gpu_blocks, settings.block_size)
         self.events: KVEventLog | None = None
         self._block_ids: BlockIds | None = None
@@ -40,6 +43,7 @@ class Scheduler:
         self._caches_prefixes = settings.enable_prefix_caching
         self._limits = QueueLimits(settings.max_num_queued_reqs, settings.max_num_queued_tokens)
         self._max_waiting = settings.max_waiting_queue_length
+        self._in_steps = in_steps
 
     def check_fits(self, request: EngineRequest) -> None:
         """Raises NeverFits if the request needs more blocks than there are; needs no lock."""
@@ -62,10 +66,10 @@ class Scheduler:
             refused = self._limits.refusals(requests, unfinished, backlog)
             if refused:
                 return refused
-        if self._max_waiting is not None:
-            queued = len(self.waiting) + len(handles) - self._startable(handles)
-            if queued > max(self._max_waiting, len(self.waiting)):
-                return [TOO_MANY_REQUESTS]
+        if self._max_waiting is not None and self._left_waiting(handles) > max(
+            self._max_waiting, self._left_waiting(())
+        ):
+            return [TOO_MANY_REQUESTS]
         return []
 
     def start_or_queue(self, handle: RequestHandle) -> bool:
@@ -253,14 +257,21 @@ class Scheduler:
         waiting = sum(handle.num_prompt_tokens for handle in self.waiting.items())
         return waiting + sum(handle.num_prompt_tokens for handle in self.running if not handle.tokens_due(now))
 
-    def _startable(self, handles: Sequence[RequestHandle]) -> int:
-        """How many of these requests would not wait; blocks that they share are counted for each."""
-        if self._somebody_waits() or not all(self.may_run(handle.request.lora_name) for handle in handles):
-            return 0
+    def _left_waiting(self, new: Sequence[RequestHandle]) -> int:
+        """How many would wait with these new ones, but for those that start now or with the next step."""
+        if self._in_steps:
+            handles = [*self.waiting.items(), *new]
+            return len(handles) - self._room_for(handles)
+        startable = not self._somebody_waits() and all(self.may_run(handle.request.lora_name) for handle in new)
+        return len(self.waiting) + len(new) - (self._room_for(new) if startable else 0)
+
+    def _room_for(self, handles: Sequence[RequestHandle]) -> int:
+        """How many of these find a seat and blocks; blocks that they share are counted for each."""
         seats, free = self._max_num_seqs - len(self.running), self.kv.free_blocks
         for number, handle in enumerate(handles[:seats]):
-            prompt, total = handle.num_prompt_tokens, handle.num_total_tokens
-            free -= self.kv.blocks_needed(handle.block_hashes, prompt, total)
+            prompt = handle.num_prompt_tokens
+            tokens = prompt if self._in_steps else handle.num_total_tokens
+            free -= self.kv.blocks_needed(handle.block_hashes, prompt, tokens)
             if free < 0:
                 return number
         return min(seats, len(handles))

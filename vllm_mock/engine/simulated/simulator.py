@@ -38,7 +38,7 @@ class Simulator(ScheduledEngine):
         clock: SimulatedClock | None = None,
     ) -> None:
         self._time = clock or SimulatedClock(settings.time_scale)
-        super().__init__(settings, observer, self._time, hasher)
+        super().__init__(settings, observer, self._time, hasher, in_steps=True)
         self._gpu = SimulatedGPU(settings, self._scheduler, step_time, self._observer, self._log_failure)
         self._wakes_at = -NEVER
         self._logged: set[str] = set()
