@@ -21,7 +21,7 @@ from vllm_mock.shared import SharedStore
 
 ALIAS = "X-Amzn-SageMaker-Adapter-Alias"
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 SLOW = (*TINY, "--time-to-first-token", "50", "--inter-token-latency", "20", "--metrics-mode", "live")
 
 

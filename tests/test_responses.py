@@ -13,7 +13,7 @@ import requests
 from server import INSTANT, ROOT, TINY, Server, ServerPool
 
 CAPTURES = ROOT / "tests" / "contract" / "responses"
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 SHORT = ("--output-tokens-mean", "3", "--output-tokens-std-dev", "0")
 SECOND = (
     *("--tokenizer", TINY[1], "--served-model-name", "tiny", "--max-model-len", "512", *INSTANT, "--mode", "echo"),

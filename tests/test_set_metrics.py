@@ -14,7 +14,7 @@ import requests
 from server import CHAR_TOKENIZER, INSTANT, ROOT, TINY, Server, ServerPool, clean_environment
 
 SUCCESS = {"status": "success", "message": "Overrides updated"}
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 
 
 def url(server: Server) -> str:

@@ -39,7 +39,8 @@ def _item(value: Any) -> Any:
     output = _as_output(item)
     if output is not None:
         try:
-            checked("item", output)
+            # The parts are looked at one by one, when they are read.
+            list(checked("item", output)["content"])
         except ValidationError:
             pass  # the faults of what was sent are told
         else:
