@@ -6,6 +6,7 @@ import tempfile
 
 from vllm_mock.serving import hooks
 from vllm_mock.serving.arguments import or_exit, process_settings
+from vllm_mock.serving.descriptors import connections
 
 _settings = process_settings()
 # Start-up makes no garbage worth looking for; a worker enables the collector when it is ready.
@@ -23,7 +24,7 @@ bind = f"unix:{_settings.uds}" if _settings.uds else f"{_settings.host or '0.0.0
 _module = "deferred_worker" if _settings.data_parallel_size == 1 else "gevent_worker"
 worker_class = f"vllm_mock.serving.{_module}.Worker"
 workers = _settings.data_parallel_size
-worker_connections = 10_000
+worker_connections = connections()
 backlog = 4096
 keepalive = 5
 # Gateways add long headers and addresses. For the line 0 is no limit; a field it would keep to 8 KiB.

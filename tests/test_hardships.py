@@ -1,0 +1,174 @@
+"""Workers that are killed, and machines that lack something: files to open, room on the disk, a home, rights."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from raw_http import Connection, collect_streams, connect, request_bytes
+from server import APP, GUNICORN, INSTANT, ROOT, TINY, Server, clean_environment, command, free_port
+
+CHAT = "/v1/chat/completions"
+QUESTION = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
+NOBODY = 65_534
+
+
+def spawn(tmp_path: Path, flags: tuple[str, ...] = (), output: str = "", **options: object) -> Server:
+    """A server whose process is started in an unusual way."""
+    port = free_port()
+    line, variables = command(APP, flags, port)
+    log = Path(output) if output else tmp_path / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            line,
+            **{"cwd": ROOT, "env": clean_environment(variables), "start_new_session": True, **options},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    return Server(process, port, log)
+
+
+def workers(server: Server) -> list[int]:
+    """The processes of the workers."""
+    pid = server.process.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def running(server: Server) -> list[float]:
+    """How many requests each rank runs."""
+    lines = server.get("/metrics").body.decode().splitlines()
+    return [float(line.split()[-1]) for line in lines if line.startswith("vllm:num_requests_running{")]
+
+
+def test_streams_of_the_other_workers_survive_a_kill(launch: Callable[..., Server]) -> None:
+    flags = (*TINY, "--data-parallel-size", "2", "--metrics-mode", "live", "--inter-token-latency", "25ms")
+    server = launch(*flags)
+    stream = {**QUESTION, "max_tokens": 100, "ignore_eos": True, "stream": True}
+    connections = []
+    while not connections or 0 in running(server) or len(running(server)) < 2:
+        assert len(connections) < 60
+        connections.append(Connection(server.port))
+        connections[-1].socket.sendall(request_bytes("POST", CHAT, stream, {"Connection": "close"}))
+        connections[-1].read_until(b'"content":"')
+    os.kill(workers(server)[0], signal.SIGKILL)
+    whole = [connection.read_rest().endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") for connection in connections]
+    assert 0 < sum(whole) < len(whole)
+    assert server.post(CHAT, QUESTION).status == 200
+    deadline = time.monotonic() + 15
+    while len(workers(server)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def limited(files: int) -> Callable[[], None]:
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+
+def test_more_connections_than_files_may_be_open(tmp_path: Path) -> None:
+    server = spawn(tmp_path, (*TINY, *INSTANT), preexec_fn=limited(80))
+    try:
+        server.wait_until_up()
+        idle = [connect(server.port) for _ in range(100)]
+        assert server.process.poll() is None
+        for connection in idle:
+            connection.close()
+        [stream] = collect_streams(server.port, CHAT, [{**QUESTION, "stream": True}])
+        assert stream.complete
+        assert "Traceback" not in server.logged()
+        assert len(server.logged().splitlines()) == 1
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("runner", [APP, GUNICORN])
+def test_hardly_any_file_may_be_open(runner: str) -> None:
+    line, variables = command(runner, TINY, free_port())
+    done = subprocess.run(
+        line,
+        cwd=ROOT,
+        env=clean_environment(variables),
+        preexec_fn=limited(40),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: a process may open 40 files (ulimit -n), at least 64 are needed\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_for_the_log(tmp_path: Path) -> None:
+    server = spawn(tmp_path, (*TINY, *INSTANT, "--enable-access-log"), output="/dev/full")
+    try:
+        server.wait_until_up()
+        for path in ("/v1/models", "/nowhere"):
+            assert server.get(path).status in (200, 404)
+        with Connection(server.port) as connection:
+            connection.socket.sendall(b"broken\r\n\r\n")
+            assert connection.read_reply().status == 400
+        assert server.post(CHAT, QUESTION).status == 200
+    finally:
+        server.kill()
+
+
+def as_nobody() -> list[str]:
+    """How a command is run without rights; empty where that cannot be done."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or os.geteuid() != 0:
+        return []
+    prefix = [setpriv, "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"]
+    reads = [sys.executable, "-c", "import gunicorn, vllm_mock"]
+    readable = subprocess.run([*prefix, *reads], cwd=ROOT, capture_output=True, check=False)
+    return [] if readable.returncode else prefix
+
+
+def test_a_user_without_home_who_may_write_nowhere(tmp_path: Path) -> None:
+    prefix = as_nobody()
+    if not prefix:
+        pytest.skip("needs root, setpriv and a clone that everybody may read")
+    port = free_port()
+    environ = {"PATH": os.environ["PATH"], "STANDALONE_MODE": "true", "SERVER_PORT": str(port)}
+    with (tmp_path / "log").open("wb") as log:
+        line = [*prefix, sys.executable, "app.py", *TINY, *INSTANT]
+        process = subprocess.Popen(line, cwd=ROOT, env=environ, stdout=log, stderr=log, start_new_session=True)
+    server = Server(process, port, tmp_path / "log")
+    try:
+        server.wait_until_up()
+        assert server.post(CHAT, QUESTION).status == 200
+        assert server.post("/set_metrics", {"waiting": 3}).status == 200
+        assert len(server.logged().splitlines()) == 1
+    finally:
+        server.kill()
+
+
+def test_clients_of_http_1_0(tiny: Server) -> None:
+    """HTTP/1.0 gets an answer whose end is the end of the connection, streams too."""
+    for stream, end in ((False, b"}"), (True, b"data: [DONE]\n\n")):
+        request = request_bytes("POST", CHAT, {**QUESTION, "stream": stream}).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+        with Connection(tiny.port) as connection:
+            connection.socket.sendall(request)
+            answer = connection.read_rest()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.0 200 OK")
+        assert b"chunked" not in head
+        assert body.endswith(end)
+
+
+def test_many_pipelined_requests_come_back_in_order(tiny: Server) -> None:
+    count = 200
+    with Connection(tiny.port) as connection:
+        requests = b"".join(request_bytes("POST", "/tokenize", {"prompt": "x" * n}) for n in range(1, count + 1))
+        sender = threading.Thread(target=connection.socket.sendall, args=(requests,))
+        sender.start()
+        counts = [connection.read_reply().json()["count"] for _ in range(count)]
+        sender.join()
+    assert counts == list(range(1, count + 1))
