@@ -111,7 +111,9 @@ class Bench(NullObserver):
     def reset(self):
         """As Simulator.reset_prefix_cache(running_too=True)."""
         self.gpu.advance(self.now)
-        return self.scheduler.reset_prefix_cache(running_too=True)
+        if self.scheduler.reset_prefix_cache(running_too=True):
+            self.gpu.recompute()
+            self.gpu.launch(self.now)
 
     def run(self, most_steps=3_000):
         """To the end of all requests."""

@@ -166,6 +166,19 @@ def test_abort_at_every_point(quarter):
     assert all(due <= quarter / 4 for due in victim.dues) or victim in test.ended
 
 
+def test_who_runs_is_computed_anew_when_the_cache_is_lost():
+    test = bench(num_gpu_blocks=128, max_num_batched_tokens=64)
+    handles = [test.submit(8, 6), test.submit(9, 6)]
+    test.run_until(2.5)
+    test.reset()
+    # The step that runs is not taken back; then both begin anew, in their order, and find nothing cached.
+    test.run()
+    assert batches(test)[3] == (0, 0, [(8 + 3, 0), (9 + 2, 0)])
+    assert [handle.dues for handle in handles] == [[1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 7]]
+    assert [handle.num_preemptions for handle in handles] == [1, 1]
+    test.check_the_end()
+
+
 def test_nothing_is_kept_of_those_that_left_before_their_end():
     test = bench(max_model_len=10_000, num_gpu_blocks=4096)
     stays = test.submit(4, 400)

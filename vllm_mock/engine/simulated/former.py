@@ -70,10 +70,10 @@ class StepFormer:
         self.forget(handle)
         handle.close_segment()
         self._planned.pop(handle, None)
-        handle.doomed = False
         handle.num_preemptions += 1
         handle.counted = len(handle.dues)
-        self._scheduler.preempt(handle, len(handle.dues) if decodes else None)
+        self._scheduler.preempt(handle, len(handle.dues) if decodes and not handle.lost else None)
+        handle.doomed = handle.lost = False
         self._observer.preempted(handle)
         self.preempted = True
 

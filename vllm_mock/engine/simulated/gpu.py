@@ -50,6 +50,7 @@ class SimulatedGPU:
         self.next_event = NEVER
         self.admits = True
         self._on_failure = on_failure
+        self._recomputes = False
 
     def advance(self, now: float) -> None:
         """All that happens up to `now`, each event at its own instant."""
@@ -95,6 +96,18 @@ class SimulatedGPU:
         self._last_end += seconds
         self._fetches = [(at + seconds, order, handle) for at, order, handle in self._fetches]
         self.next_event += seconds
+
+    def recompute(self) -> None:
+        """All that runs has lost its KV cache, and waits to be computed anew: after the step that it is in."""
+        for handle in reversed(list(self._scheduler.running)):
+            assert isinstance(handle, SimulatedHandle)
+            lane = handle.lane
+            assert lane is not None
+            handle.lost = True
+            if lane.busy and (handle in lane.decoders or handle in lane.prefilling):
+                handle.doomed = self._recomputes = True
+            else:
+                self._former.preempt(handle)
 
     def decodes(self, handle: SimulatedHandle) -> bool:
         """Whether the prompt of a running request is computed."""
@@ -161,8 +174,11 @@ class SimulatedGPU:
             self._finish(handle, at)
         for handle in completed:
             self._prefilled(handle, lane, step, at)
-        if self._stages > 1:
-            for handle in [handle for handle in (*lane.decoders, *lane.prefilling) if handle.doomed]:
+        if self._stages > 1 or self._recomputes:
+            self._recomputes = False
+            doomed = [handle for handle in (*lane.decoders, *lane.prefilling) if handle.doomed]
+            # The first of them shall be the first one again.
+            for handle in sorted(doomed, key=lambda handle: -handle.order):
                 self._former.preempt(handle)
 
     def _prefilled(self, handle: SimulatedHandle, lane: Lane, step: int, at: float) -> None:

@@ -27,7 +27,7 @@ class SimulatedHandle(RequestHandle):
     While it is prefilled, `computed` of its tokens have KV; a decoder (`joined` is the step that completed its
     prefill) has one more with each step of its lane, needs a block in step `needs_block_in`, and ends with step
     `ends_with`. `order` is its place among all that were ever admitted. `doomed`: it loses its blocks when the batch
-    that it is in is done.
+    that it is in is done. `lost`: they hold nothing any longer.
     """
 
     __slots__ = (
@@ -39,6 +39,7 @@ class SimulatedHandle(RequestHandle):
         "failed",
         "joined",
         "lane",
+        "lost",
         "needs_block_in",
         "order",
         "segment",
@@ -54,7 +55,7 @@ class SimulatedHandle(RequestHandle):
         self.dues: list[float] = []
         self.segment = -1
         self.computed = self.joined = self.ends_with = self.needs_block_in = self.order = 0
-        self.failed = self.doomed = False
+        self.failed = self.doomed = self.lost = False
 
     @property
     def previous_due(self) -> float:

@@ -125,7 +125,8 @@ class Simulator(ScheduledEngine):
         self._gpu.admits = admits
 
     def _recompute(self, now: float) -> None:
-        """They keep it, in blocks that nobody shares: a step in flight cannot be taken back."""
+        self._gpu.recompute()
+        self._go_on(now)
 
     def _computed(self, handle: RequestHandle, now: float) -> int:
         assert isinstance(handle, SimulatedHandle)
