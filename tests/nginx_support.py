@@ -20,7 +20,7 @@ if shutil.which("nginx") is None:
         raise RuntimeError("nginx is required here: apt-get install nginx-light")
     pytest.skip("nginx is not installed", allow_module_level=True)
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 # How a worker calls itself once it accepts nothing any more.
 LEAVING = "nginx: worker process is shutting down"
 # No second try for a request that fails: what a server loses, the client sees.

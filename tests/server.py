@@ -44,7 +44,7 @@ FOREIGN_NAMES = (
     "HF_TOKEN",
     "STANDALONE_MODE",
 )
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 
 
 def clean_environment(extra: Mapping[str, str] = {}) -> dict[str, str]:

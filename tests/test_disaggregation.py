@@ -141,7 +141,7 @@ def test_without_a_connector_a_prefill_is_answered_as_well(decode):
 
 def test_each_rank_is_an_engine_of_its_own(launch):
     server = launch(*FLAGS, "-dp", "2", "--kv-transfer-config", CONNECTOR, environ={"MY_POD_IP": "10.9.9.9"})
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     seen = set()
     while len(seen) < 2:
         assert time.monotonic() < deadline

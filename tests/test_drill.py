@@ -32,7 +32,7 @@ STREAMS = 12
 # Long enough for a pod to be told to end meanwhile: 200 tokens, 15 ms apart.
 LONG_TOKENS = 200
 QUICK = {"MOCK_TTFT_BASE_SECONDS": "0.02", "MOCK_DECODE_SECONDS_PER_TOKEN": "0.015"}
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 
 
 class Drill:

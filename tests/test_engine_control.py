@@ -16,7 +16,7 @@ import pytest
 import requests
 from server import APP, INSTANT, TINY, Server, ServerPool, start
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 # 20 tokens per second, so that something runs while a test acts.
 SLOW = (*TINY, "--time-to-first-token", "20", "--inter-token-latency", "50", "--prefill-time-per-token", "0")
 LIVE = ("--metrics-mode", "live")

@@ -214,7 +214,7 @@ def test_each_rank_has_ports_of_its_own_and_a_new_worker_takes_over_those_of_a_d
 
 
 def wait_for_sources(server):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while len(sources := server.get("/kv_event_sources").json()) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -223,7 +223,7 @@ def wait_for_sources(server):
 
 def spread(server, consumers, wanted, enough=all):
     """Sends requests until `wanted(consumer)` is true of all (or any) consumers; returns one of which it is."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 45
     while not enough(wanted(consumer) for consumer in consumers):
         assert time.monotonic() < deadline
         with contextlib.suppress(OSError, http.client.HTTPException):

@@ -8,7 +8,7 @@ import pytest
 from fake_kubernetes import FakeKubernetes
 from server import INSTANT, TINY, Server, ServerPool
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_only_known_clients_are_served_and_their_leaving_is_noticed(https: Serve
 
 
 def settles(condition: Any, expected: bool) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while condition() != expected:
         if time.monotonic() > deadline:
             return False

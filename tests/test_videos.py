@@ -75,7 +75,7 @@ def test_states_follow_the_clock(servers: ServerPool) -> None:
     server = servers.get("--time-to-first-token", "0.1s", "--inter-token-latency", "10ms")
     job = form(server, num_frames=40, size="32x32").json()
     states = [(job["status"], job["progress"])]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while job["status"] != "completed" and time.monotonic() < deadline:
         time.sleep(0.02)
         job = server.get(f"{PATH}/{job['id']}").json()

@@ -153,7 +153,7 @@ def test_a_client_that_never_pauses_lets_others_in(server: Server) -> None:
 def test_the_access_log_counts_the_bytes_of_the_body(servers: ServerPool, runner: str, stream: bool) -> None:
     server = servers.get(*TINY, "--inter-token-latency", "5ms", "--enable-access-log", runner=runner)
     reply = server.post(CHAT + f"?{stream}", question(stream=stream, max_tokens=20))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     # A line is written behind its answer.
     while not (lines := [line for line in server.logged().splitlines() if f"{CHAT}?{stream} " in line]):
         assert time.monotonic() < deadline
