@@ -12,8 +12,8 @@ from vllm_mock.engine.step_time.vidur.source import VidurStepTime
 
 
 def worst_difference(spec: dict[str, Any]) -> float:
-    predictor = training._train(spec)
-    ours = VidurStepTime(training._table(predictor, spec), "measured")
+    predictor = training.train(spec)
+    ours = VidurStepTime(training.table_of(predictor, spec), "measured")
     from vidur.entities import Batch as VidurBatch  # after what is kept out
 
     draws = random.Random(0)
@@ -32,5 +32,5 @@ def worst_difference(spec: dict[str, Any]) -> float:
     return worst
 
 
-training._keep_out()
+training.keep_out()
 print(max(worst_difference(json.loads(Path(name).read_text())) for name in sys.argv[1:]))

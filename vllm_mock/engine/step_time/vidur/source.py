@@ -154,22 +154,26 @@ def _load(settings: Settings, name: str) -> StepTable | None:
 
 
 def _train(settings: Settings, profiles: Profiles, folder: Path, result: Path) -> None:
-    source = profiles.folder.resolve() if profiles.folder is not None else folder / "profiles"
-    shape = None
-    if profiles.folder is None:
-        model = simulated_model(settings)
+    spec = training_specification(settings, profiles, folder)
+    (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
+    run_python("training", [str(folder / "spec.json"), str(result.resolve())], folder)
+
+
+def training_specification(settings: Settings, profiles: Profiles, folder: Path) -> dict[str, Any]:
+    """What training.py is told; profiles that are nowhere yet are written below `folder`."""
+    source, shape = profiles.folder, None
+    if source is None:
+        source, model = folder / "profiles", simulated_model(settings)
         write_profiles(source, simulated_terms(settings), model.shape, settings.tensor_parallel_size)
         shape = _vidur_shape(model)
-    spec = {
-        "folder": str(source),
+    return {
+        "folder": str(source.resolve()),
         "model": profiles.model,
         "device": profiles.device,
         "network_device": profiles.network_device,
         "shape": shape,
         **_sizes(settings),
     }
-    (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-    run_python("training", [str(folder / "spec.json"), str(result.resolve())], folder)
 
 
 def run_python(module: str, arguments: list[str], folder: Path, **environment: str) -> None:

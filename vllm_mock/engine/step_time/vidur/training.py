@@ -31,19 +31,21 @@ _UNWANTED = ("wandb", "plotly_express")
 
 def main(spec_path: str, result_path: str) -> None:
     """Train on the profiles of the specification and store what the predictor says."""
-    _keep_out()
+    keep_out()
     spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
-    predictor = _train(spec)
-    _table(predictor, spec).write(Path(result_path))
+    predictor = train(spec)
+    table_of(predictor, spec).write(Path(result_path))
 
 
-def _keep_out() -> None:
+def keep_out() -> None:
+    """Before vidur is imported: what it would bring in vain, and its log."""
     for name in _UNWANTED:
         sys.modules[name] = types.ModuleType(name)
     logging.disable(logging.ERROR)
 
 
-def _train(spec: dict[str, Any]) -> Any:
+def train(spec: dict[str, Any]) -> Any:
+    """vidur's predictor of these profiles; spec["limits"] then says how far it reaches."""
     from sklearn.ensemble import RandomForestRegressor
     from vidur.config import CacheConfig, RandomForrestExecutionTimePredictorConfig, ReplicaConfig
     from vidur.config.model_config import Llama2ModelConfig
@@ -135,7 +137,7 @@ def _limits(folder: str, gpus: int) -> dict[str, int]:
     }
 
 
-def _table(predictor: Any, spec: dict[str, Any]) -> StepTable:
+def table_of(predictor: Any, spec: dict[str, Any]) -> StepTable:
     """The predictions, with all that depends on the tokens of a step in one sum, as vidur's ExecutionTime has it."""
     limits, said = spec["limits"], predictor._predictions
     model = predictor._model_config
