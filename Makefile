@@ -9,7 +9,7 @@ API_KEY ?= test-key-1234567890
 DOCKER ?= docker
 IMAGES := aibrix
 
-.PHONY: serve test test-vidur lint bench bench-peers clean test-url docker-build docker-build-simulator docker-build-simulator-a40 \
+.PHONY: fuzz soak serve test test-vidur lint bench bench-peers clean test-url docker-build docker-build-simulator docker-build-simulator-a40 \
 	docker-build-all docker-check docker-check-simulator kind-load kind-load-simulator kind-load-simulator-a40 deploy
 
 $(VENV)/.serve: requirements.txt
@@ -43,6 +43,15 @@ test: lint
 # Tests that train vidur's own predictor.
 test-vidur: .vidur/.installed
 	VIDUR_PACKAGES=.vidur $(BIN)/pytest tests/test_vidur.py $(ARGS)
+
+# New requests each time: make fuzz FUZZ_EXAMPLES=100000
+FUZZ_EXAMPLES ?= 20000
+fuzz: $(VENV)/.dev
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -q tests/test_fuzz.py
+
+# Half an hour of mixed traffic, then the question what was lost: make soak ARGS="--duration 5"
+soak: $(VENV)/.dev
+	$(BIN)/python benchmarks/soak.py $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -15,6 +15,8 @@ CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 LARGEST_BODY = 200_000
 TIMEOUT_SECONDS = 60.0
+# The server closes after 5 s.
+MOST_IDLE_SECONDS = 2.0
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -53,6 +55,7 @@ class Client:
         self._number = seed
         self._random = random.Random(seed)
         self._connection: http.client.HTTPConnection | None = None
+        self._used_at = 0.0
         self.actions: list[tuple[int, Callable[[], None]]] = [
             (30, self.stream),
             (15, self.whole),
@@ -265,12 +268,14 @@ class Client:
     def _send(self, method: str, path: str, body: Any, status: int, headers: Mapping[str, str]) -> bytes:
         """One exchange on the kept-alive connection; a new one at times, and when the server may have closed it."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        if self._connection is None or self._random.random() < 0.1:
+        idle = time.monotonic() - self._used_at
+        if self._connection is None or idle > MOST_IDLE_SECONDS or self._random.random() < 0.1:
             self._drop()
             self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_SECONDS)
         self._connection.request(method, path, data, {"Content-Type": "application/json", **headers})
         response = self._connection.getresponse()
         answer = response.read()
+        self._used_at = time.monotonic()
         self._book.answered(path, response.status)
         assert response.status == status, (response.status, answer[:200])
         return answer
