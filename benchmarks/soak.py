@@ -24,16 +24,10 @@ from soak_clients import CHAT, LARGEST_BODY, Book, Client
 FLAGS = [
     *("--tokenizer", str(ROOT / "tests/fixtures/char_tokenizer"), "--served-model-name", "tiny"),
     *("--max-model-len", "2048", "--max-num-seqs", "16", "--data-parallel-size", "2", "--metrics-mode", "live"),
-    *(
-        "--time-to-first-token",
-        "20ms",
-        "--inter-token-latency",
-        "5ms",
-        "--enable-lora",
-        "--enable-server-load-tracking",
-        # A prefix cache that is full after the warm-up; 65,536 blocks would fill for the whole time, with 20 MB in the end.
-        *("--num-gpu-blocks-override", "1024"),
-    ),
+    *("--time-to-first-token", "20ms", "--inter-token-latency", "5ms"),
+    *("--enable-lora", "--enable-server-load-tracking"),
+    # A prefix cache that is full after the warm-up; 65,536 blocks would fill for the whole time, with 20 MB in the end.
+    *("--num-gpu-blocks-override", "1024"),
     *("--max-request-bytes", str(LARGEST_BODY), "--request-read-timeout", "5", "--response-write-timeout", "5"),
 ]
 # Keep-alive connections have ended by then, and those who left are noticed.
