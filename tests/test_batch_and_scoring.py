@@ -54,6 +54,13 @@ def test_what_was_cached_is_told_neither_of_a_batch_nor_of_a_beam_search(servers
     assert answer(server, chat, request)["usage"]["prompt_tokens_details"] is not None
 
 
+def test_reasoning_is_not_counted_in_a_batch(servers: ServerPool) -> None:
+    server = servers.get(*CHARACTERS, "--reasoning-parser", "deepseek_r1")
+    batch = answer(server, BATCH, {"messages": [said("hi")], "max_tokens": 20})
+    assert batch["choices"][0]["message"]["reasoning"]
+    assert batch["usage"]["completion_tokens_details"] is None
+
+
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
 def test_a_beam_search_knows_no_structure(server: Server, path: str) -> None:
     schema = {"name": "n", "schema": {"$ref": "#/nope"}}

@@ -34,10 +34,11 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         created = int(time.time())
         collect(services, runs, headers.connection(environ))
         options = answer_options(services, chats[0].body)
-        # vLLM tells them of no batch.
+        # vLLM tells no details of a batch's usage.
         options.prompt_tokens_details = False
         choices = [chat_choice(run, chat, options) for run, chat in zip(runs, chats, strict=True)]
         usage = final_usage(runs, options, chat=True)
+        usage.reasoning_tokens = None
         envelope = Envelope(scheduling.response_id, created, model, services.fingerprint, usage)
         return json_reply(chat_completion(envelope, chats[0].role, choices))
 
