@@ -205,6 +205,21 @@ def test_a_held_engine_stands_still_and_goes_on_where_it_was():
     assert late.dues
 
 
+def test_who_is_held_while_the_cache_is_lost_goes_on_as_well():
+    engine = make(kv_cache_transfer_latency=5.0)
+    fetches = engine.submit(request(output=2, loads_kv=True, cache_salt="x"))
+    decodes = engine.submit(request(output=60))
+    engine.pause(hold=True)
+    assert engine.reset_prefix_cache(running_too=True)
+    assert decodes.held
+    assert fetches.held
+    engine.resume()
+    assert not fetches.held
+    assert len(follow(decodes)) == 60
+    assert len(follow(fetches)) == 2
+    assert (decodes.num_preemptions, fetches.num_preemptions) == (1, 1)
+
+
 def test_stop_ends_requests_with_what_they_have():
     recorder = Recorder()
     engine = make(recorder, max_num_seqs=1)

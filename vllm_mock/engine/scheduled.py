@@ -282,7 +282,8 @@ class ScheduledEngine(ABC):
         since, self._held_since = self._held_since, None
         if since is not None:
             self._postpone(since, self._clock() - since)
-            for handle in self._scheduler.running:
+            # Some of those that were held may wait now, since their cache was dropped.
+            for handle in self._unfinished():
                 handle.held = False
                 handle.wake()
         self._go_on(self._advance())
