@@ -159,6 +159,18 @@ def test_broken_handshakes_are_no_news(tmp_path: Path, files: Path, runner: str)
 
 
 @RUNNERS
+def test_handshakes_that_never_end(tmp_path: Path, files: Path, runner: str) -> None:
+    for server in secured(tmp_path, files, "--request-read-timeout", "2", runner=runner):
+        wait_until_ready(server, client(files))
+        with connect(server.port) as silent:
+            silent.sendall(b"\x16\x03")
+            assert silent.recv(1) == b""
+        page = exchange(server.port, client(files), get("/metrics"))
+        assert b'vllm_mock:dropped_connections_total{reason="slow_request"} 1.0' in page
+        assert "Traceback" not in server.logged()
+
+
+@RUNNERS
 def test_bad_files_end_the_start_with_one_line(tmp_path: Path, files: Path, runner: str) -> None:
     key, certificate = str(files / "server.key"), str(files / "server.pem")
     cases = (

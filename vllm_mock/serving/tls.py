@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vllm_mock.serving.arguments import process_settings
+from vllm_mock.serving.patience import SLOW_REQUEST, SlowRequest, bounds
 from vllm_mock.settings import Settings, SettingsError
 
 logger = logging.getLogger(__name__)
@@ -87,4 +88,24 @@ def context(config: Any, default: Callable[[], ssl.SSLContext]) -> ssl.SSLContex
     if _contexts is None:
         settings = process_settings()
         _contexts = Contexts(settings, refresh=settings.enable_ssl_refresh)
+        if settings.request_read_timeout:
+            _limit_handshake(_contexts.first, settings.request_read_timeout)
     return _contexts.first
+
+
+def _limit_handshake(context: ssl.SSLContext, seconds: float) -> None:
+    """Connections are wrapped with the handshake done, within so many seconds, or given up."""
+    wrap = context.wrap_socket
+
+    def wrap_patiently(sock: Any, **options: Any) -> ssl.SSLSocket:
+        before = sock.gettimeout()
+        sock.settimeout(seconds)
+        try:
+            wrapped = wrap(sock, **{**options, "do_handshake_on_connect": True})
+        except TimeoutError:
+            bounds.dropped(SLOW_REQUEST)
+            raise SlowRequest from None
+        wrapped.settimeout(before)
+        return wrapped
+
+    context.wrap_socket = wrap_patiently  # type: ignore[method-assign, assignment]
