@@ -1,6 +1,8 @@
 """The pump: which flow goes on when, and what it leaves to the greenlet of the connection."""
 
+import gc
 import itertools
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -96,6 +98,22 @@ def test_the_end_and_errors_are_left_to_the_greenlet() -> None:
         assert stream.handed_over == 1
     assert ended.flow.error is None
     assert isinstance(failed.flow.error, ConnectionResetError)
+
+
+def test_a_failed_stream_leaves_no_circle_of_references() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        stream = Stream(failing())
+        response = weakref.ref(stream.response)
+        stream.go_on()
+        stream.flow.drop()
+        # The circle of this helper itself.
+        del stream.flow
+        del stream
+        assert response() is None
+    finally:
+        gc.enable()
 
 
 def test_flows_go_on_in_the_order_of_their_times(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,8 @@ class Flow:
     def drop(self) -> None:
         """Its connection is gone, or served by its greenlet to the end: nothing more is to be done."""
         self._steps = iter(())
+        # Its traceback leads back to this flow: the circle would keep the whole request.
+        self.error = None
 
     def collect(self) -> bool:
         """Renders what there is up to the next wait; False when it was handed over."""

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 instant = "--inter-token-latency=0" in sys.argv
-times = ["--ttft-ms", "0", "--itl-ms", "0"] if instant else ["--ttft-ms", "100", "--itl-ms", "20"]
+first, interval = ("0", "0") if instant else ("100", "20")
+times = ["--request-latency", "0", "--ttft-ms", first, "--itl-ms", interval]
 port = sys.argv[sys.argv.index("--port") + 1]
 program = str(Path(sys.executable).with_name("guidellm"))
 os.execv(
