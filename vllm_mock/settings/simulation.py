@@ -38,7 +38,7 @@ class SimulationSettings:
     step_time: str = setting(
         "auto",
         choice("auto", "roofline", "vidur", "aiconfigurator"),
-        "Where the time of a step comes from; auto is vidur where it is installed and knows the device, else roofline.",
+        "Where the time of a step comes from; auto is vidur where it is installed and can tell, else roofline.",
     )
     vidur_profiles: str | None = setting(
         None,
