@@ -109,6 +109,13 @@ def test_text_usage_and_store(client: openai.OpenAI) -> None:
         client.responses.create(model="m", input="x", previous_response_id="resp_0123456789abcdef")
 
 
+def test_a_message_of_no_parts_is_stored(client: openai.OpenAI) -> None:
+    empty: Any = [{"role": "user", "content": []}]
+    response = client.responses.create(model="m", input=empty, max_output_tokens=3)
+    following = client.responses.create(model="m", input="Go on.", previous_response_id=response.id)
+    assert following.previous_response_id == response.id
+
+
 def test_a_bounded_answer_is_incomplete(client: openai.OpenAI) -> None:
     response = client.responses.create(model="m", input="x", max_output_tokens=3)
     assert response.status == "incomplete"

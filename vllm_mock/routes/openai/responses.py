@@ -128,7 +128,7 @@ class _Views:
         (run,) = start(self._services, [chat.prompt], [chat.spec], scheduling, chat.parsing)
         response = response_object(body, scheduling.response_id, int(time.time()), model, chat.spec.max_tokens)
         # The next response has instructions of its own.
-        said: list[Any] = list(chat_body.messages)
+        said = [_storable(message) for message in chat_body.messages]
         return Created(body, response, run, said[bool(body.instructions) :])
 
     def _history(self, previous_id: str | None) -> list[dict[str, Any]]:
@@ -182,6 +182,15 @@ class _Views:
         if created.body.store:
             self._store.put(response, created.messages)
         return response
+
+
+def _storable(value: Any) -> Any:
+    """A message in which pydantic's iterators, one for each list of parts, are lists."""
+    if isinstance(value, dict):
+        return {name: _storable(part) for name, part in value.items()}
+    if isinstance(value, str | int | float | None):
+        return value
+    return [_storable(part) for part in value]
 
 
 def _check_answerable(body: "ResponsesRequest") -> None:
