@@ -109,6 +109,26 @@ def test_text_usage_and_store(client: openai.OpenAI) -> None:
         client.responses.create(model="m", input="x", previous_response_id="resp_0123456789abcdef")
 
 
+def test_reasoning_that_is_cut_or_hidden(servers: ServerPool) -> None:
+    server = servers.get(*TINY, *INSTANT, "--mode", "echo", "--reasoning-parser", "deepseek_r1")
+    client = openai.OpenAI(base_url=server.base_url + "/v1", api_key="none")
+    stream = client.responses.create(model="tiny", input="wondering", max_output_tokens=3, stream=True)
+    *_, done, last = stream
+    assert done.type == "response.output_item.done"
+    assert last.type == "response.incomplete"
+    assert [item.status for item in (done.item, *last.response.output)] == ["incomplete"] * 2  # type: ignore[union-attr]
+    hidden = client.responses.create(model="tiny", input="wondering", extra_body={"include_reasoning": False})
+    assert hidden.output == []
+
+
+def test_greedy_sampling_shows_no_top_p(client: openai.OpenAI) -> None:
+    for temperature, shown in ((0, 1.0), (0.5, 0.3)):
+        response = client.responses.create(
+            model="m", input="a", temperature=temperature, top_p=0.3, max_output_tokens=1
+        )
+        assert response.top_p == shown
+
+
 def test_a_message_of_no_parts_is_stored(client: openai.OpenAI) -> None:
     empty: Any = [{"role": "user", "content": []}]
     response = client.responses.create(model="m", input=empty, max_output_tokens=3)

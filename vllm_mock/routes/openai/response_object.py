@@ -34,7 +34,8 @@ def response_object(
         "temperature": _temperature(request.temperature),
         "tool_choice": choice if isinstance(choice, str | dict) else choice.model_dump(),
         "tools": [tool if isinstance(tool, dict) else tool.model_dump() for tool in request.tools],
-        "top_p": 1.0 if request.top_p is None else request.top_p,
+        # Greedy sampling looks at no other token.
+        "top_p": 1.0 if request.top_p is None or request.temperature == 0 else request.top_p,
         "background": bool(request.background),
         "max_output_tokens": max_output_tokens,
         "max_tool_calls": request.max_tool_calls,
@@ -112,7 +113,7 @@ def output_items(run: "Run", top_logprobs: int) -> list[Item]:
     items: list[Item] = []
     if reasoning:
         items.append(reasoning_item(new_id("rs"), reasoning, None))
-    if content or not (reasoning or calls):
+    if content or (content is not None and not (reasoning or calls)):
         logprobs = logprob_entries(run.plan.logprobs, top_logprobs)
         items.append(message_item(new_id("msg"), content or "", logprobs, message_status(run)))
     items += [call_item(new_id("fc"), call.id, call.name, call.arguments, "completed") for call in calls]

@@ -142,7 +142,7 @@ class ResponseStream:
             fields = {"content_index": 0, "item_id": self._id, "output_index": index}
             events = self._text_event("response.reasoning_text.done", fields, text)
             events += self._part("done", {"text": text, "type": "reasoning_text"})
-            item = objects.reasoning_item(self._id, text, "completed")
+            item = objects.reasoning_item(self._id, text, status)
         else:
             fields = {"content_index": 0, "item_id": self._id, "logprobs": [], "output_index": index}
             events = self._text_event("response.output_text.done", fields, text)
