@@ -56,7 +56,7 @@ def random_batches(seed: str) -> list[Batch]:
 
 
 # Kernels alone; servers on Hopper and Blackwell take longer per layer than these, and were what counted there.
-KERNEL_ERRORS = {"a100": 0.04, "l40s": 0.12, "h100": 0.14, "h200": 0.16, "b200": 0.14}
+KERNEL_ERRORS = {"a100": 0.04, "l40s": 0.12, "h100": 0.06, "h200": 0.10, "b200": 0.17}
 
 
 @pytest.mark.parametrize("measured", KERNEL_TIMES, ids=lambda row: "{device} {model} {tensor_parallel}".format(**row))
@@ -86,7 +86,7 @@ def test_decoding_with_llama_3_1_8b_on_an_h100(requests, kernels):
 def test_a_prompt_with_llama_3_1_8b_on_an_h100(tokens, kernels):
     host = 1000 * (HOST.step + HOST.sequence + HOST.prefill)
     time = milliseconds("meta-llama/Llama-3.1-8B", prefills=[(tokens, 0)], device="h100")
-    assert time - host == pytest.approx(kernels, rel=0.18)
+    assert time - host == pytest.approx(kernels, rel=0.25)
 
 
 def test_an_empty_step_takes_no_time():

@@ -78,6 +78,8 @@ def server(row: Row, source: str) -> Settings:
     flags += ["--max-num-batched-tokens", "8192", *_inferencex(row)]
     if row.precision in _QUANTIZATION and row.model not in _OWN:
         flags += ["--quantization", _QUANTIZATION[row.precision]]
+    if row.expert_parallel:
+        flags += ["--enable-expert-parallel"]
     if row.version == "0.12.0":
         # Asynchronous scheduling is the default since 0.14.
         flags += ["--no-async-scheduling"]
@@ -91,7 +93,8 @@ def _inferencex(row: Row) -> list[str]:
     name, blackwell = row.model.rpartition("/")[2], row.device.startswith("b")
     fast = ("Llama" in name or "gpt-oss" in name) and blackwell
     flags = ["--max-num-seqs", str(512 if fast else max(row.concurrency, 4))]
-    flags += ["--gpu-memory-utilization", "0.95" if name.startswith("Kimi") and not blackwell else "0.9"]
+    roomy = (name.startswith("Kimi") and not blackwell) or (name.startswith("MiniMax") and row.precision == "fp8")
+    flags += ["--gpu-memory-utilization", "0.95" if roomy and row.device != "h100" else "0.9"]
     if "Llama" in name or fast:
         flags += ["--kv-cache-dtype", "fp8"]
     return flags

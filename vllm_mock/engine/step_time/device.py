@@ -12,11 +12,12 @@ class Efficiency:
     """How near a device comes to its data sheet, where it was fitted (docs/fidelity.md).
 
     Shares of the peak that are reached, by the bytes of a value: weights, kv_cache: in reading them; gemm: in
-    multiplying matrices; expert_weights, expert_gemm: the same for the experts of a mixture. attention: the share in
-    the attention of prompts.
+    multiplying matrices. attention: the share in the attention of prompts. expert_weights, expert_gemm: as weights and
+    gemm for the experts of a mixture, both by the bytes of a weight.
     sharpness: exponent of the smooth maximum of reading weights of that size and multiplying; large: they overlap
-    perfectly, 1: they add up.
+    perfectly, 1: they add up. expert_sharpness: the same for experts.
     expert_spread: exponent of the share of the experts that a step touches: below 1, few experts are read slowly.
+    expert: seconds per expert that a step touches and layer, however small its part is on this GPU.
     layer, expert_layer, prefill_layer: seconds per layer of a step, besides for its experts, and besides in a step
     with a prompt. sequence: seconds per decoding sequence and layer.
     traffic, expert_traffic: how often each hidden value passes memory per layer, and per active expert, besides.
@@ -31,6 +32,8 @@ class Efficiency:
     expert_weights: dict[float, float]
     expert_gemm: dict[float, float]
     expert_spread: dict[float, float]
+    expert_sharpness: float
+    expert: float
     layer: float
     expert_layer: float
     prefill_layer: float
@@ -64,11 +67,17 @@ class Device:
         """Bytes per second that reading KV caches with values of this size reaches."""
         return self.bandwidth * share(self.efficiency.kv_cache, value_bytes)
 
-    def multiply(self, value_bytes: float, experts: bool = False) -> float:
+    def multiply(self, value_bytes: float) -> float:
         """Operations per second that multiplying matrices reaches, on the narrowest type that holds the values."""
-        width = min((size for size in self.flops if size >= value_bytes), default=2)
-        shares = self.efficiency.expert_gemm if experts else self.efficiency.gemm
-        return self.flops[width] * shares.get(width, shares[2])
+        width = self._width(value_bytes)
+        return self.flops[width] * self.efficiency.gemm.get(width, self.efficiency.gemm[2])
+
+    def multiply_experts(self, value_bytes: float, weight_bytes: float) -> float:
+        """The same for experts with weights of this size."""
+        return self.flops[self._width(value_bytes)] * share(self.efficiency.expert_gemm, weight_bytes)
+
+    def _width(self, value_bytes: float) -> float:
+        return min((size for size in self.flops if size >= value_bytes), default=2)
 
 
 def share(shares: dict[float, float], value_bytes: float) -> float:
@@ -118,6 +127,8 @@ def _efficiency(values: dict[str, Any]) -> Efficiency:
         expert_weights=_by_size(values["expert_weights"]),
         expert_gemm=_by_size(values["expert_gemm"]),
         expert_spread=_by_size(values["expert_spread"]),
+        expert_sharpness=values["expert_sharpness"],
+        expert=values["expert_ns"] * 1e-9,
         layer=values["layer_us"] * 1e-6,
         expert_layer=values["expert_layer_us"] * 1e-6,
         prefill_layer=values["prefill_layer_us"] * 1e-6,

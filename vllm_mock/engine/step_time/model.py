@@ -1,11 +1,12 @@
 """SimulatedModel: shape, quantisation and KV cache of what --model names."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vllm_mock.engine.step_time.quantization import (
+    NVFP4,
     PLAIN,
     Quantization,
     by_config,
@@ -55,7 +56,11 @@ def simulated_model(settings: Settings) -> SimulatedModel:
         raise SettingsError(f"--model {name}: its config.json has no {missing.args[0]}") from None
     except (TypeError, ValueError, AttributeError):
         raise SettingsError(f"--model {name}: its config.json has impossible dimensions") from None
-    return SimulatedModel(shape, _quantization(settings, config), _kv_bytes(settings.kv_cache_dtype))
+    quantization = _quantization(settings, config)
+    if quantization == NVFP4 and shape.experts is not None:
+        # NVIDIA's checkpoints of mixtures keep attention in 16 bits (hf_quant_config.json of MiniMax-M2.5, Kimi-K2.6).
+        quantization = replace(quantization, experts_only=True)
+    return SimulatedModel(shape, quantization, _kv_bytes(settings.kv_cache_dtype, quantization))
 
 
 def model_id(name: str) -> str:
@@ -118,7 +123,8 @@ def _quantization(settings: Settings, config: dict[str, Any]) -> Quantization:
     return by_name((settings.simulated_model or settings.model).rstrip("/")) or by_config(config) or PLAIN
 
 
-def _kv_bytes(dtype: str) -> float:
-    if dtype.startswith(("fp8", "int8")):
+def _kv_bytes(dtype: str, quantization: Quantization) -> float:
+    """Bytes of a value; checkpoints in nvfp4 ask for a KV cache in fp8, which vLLM grants by default."""
+    if dtype.startswith(("fp8", "int8")) or (dtype == "auto" and quantization.weight == NVFP4.weight):
         return 1.0
     return {"float32": 4.0, "nvfp4": 0.5 + 1 / 16}.get(dtype, 2.0)

@@ -24,7 +24,7 @@ _INT8 = Quantization(1, 1)
 # Groups of 128 weights share a scale of 16 bits and a zero of 4; they are multiplied as 16 bits.
 _INT4 = Quantization(0.5 + 2.5 / 128, 2)
 # Blocks of 16 share a scale of 8 bits (nvfp4), of 32 for mxfp4.
-_NVFP4 = Quantization(0.5 + 1 / 16, 0.5)
+NVFP4 = Quantization(0.5 + 1 / 16, 0.5)
 _MXFP4 = Quantization(0.5 + 1 / 32, 1, experts_only=True)
 
 # The methods of vLLM's --quantization and of quant_method in a config.json, by the beginning of their names.
@@ -32,8 +32,8 @@ _METHODS = {
     "fp8": _FP8,
     "fbgemm_fp8": _FP8,
     "ptpc_fp8": _FP8,
-    "modelopt_fp4": _NVFP4,
-    "nvfp4": _NVFP4,
+    "modelopt_fp4": NVFP4,
+    "nvfp4": NVFP4,
     "modelopt": _FP8,
     "mxfp4": _MXFP4,
     "mxfp8": _FP8,
@@ -50,8 +50,8 @@ _METHODS = {
 _ENDINGS = {
     "-fp8": _FP8,
     "-fp8-dynamic": _FP8,
-    "-nvfp4": _NVFP4,
-    "-fp4": _NVFP4,
+    "-nvfp4": NVFP4,
+    "-fp4": NVFP4,
     "-awq": _INT4,
     "-gptq": _INT4,
     "-int4": _INT4,

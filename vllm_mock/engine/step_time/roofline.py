@@ -20,8 +20,8 @@ class Host(NamedTuple):
 
 
 # Fitted to servers (docs/fidelity.md): as since vLLM 0.14, where the next step is scheduled while one runs, and before.
-HOST = Host(step=0.4e-3, sequence=16e-6, prefill=2.8e-3)
-HOST_IN_TURN = Host(step=1.0e-3, sequence=61e-6, prefill=2.8e-3)
+HOST = Host(step=0.4e-3, sequence=15.2e-6, prefill=2.94e-3)
+HOST_IN_TURN = Host(step=0.74e-3, sequence=40.4e-6, prefill=2.94e-3)
 
 
 class Roofline:
@@ -63,8 +63,9 @@ class Roofline:
         seconds += longer(self._read, tokens * terms.token + sequences * terms.head, terms.sharpness)
         if terms.expert_read:
             # Each token touches its experts as if they were drawn anew.
-            read = terms.expert_read * (1 - terms.untouched**tokens) ** terms.expert_spread
-            seconds += longer(read, tokens * terms.expert_token, terms.expert_sharpness)
+            touched = 1 - terms.untouched**tokens
+            read = terms.expert_read * touched**terms.expert_spread
+            seconds += longer(read, tokens * terms.expert_token, terms.expert_sharpness) + touched * terms.experts
         seconds += decodes * terms.sequence + tokens * self._token + batch.decode_context_tokens * terms.context
         if terms.window_context:
             seconds += min(batch.decode_context_tokens, decodes * terms.window) * terms.window_context
@@ -92,6 +93,7 @@ def simulated_terms(settings: Settings) -> Terms:
         simulated_model(settings),
         settings.tensor_parallel_size,
         settings.pipeline_parallel_size,
+        expert_parallel=settings.enable_expert_parallel,
     )
 
 

@@ -12,8 +12,8 @@ class Terms:
 
     read, token: reading the weights of attention and plain MLPs; multiplying one token with them.
     head_read, head: the same for the output head and one sequence. sharpness: see Efficiency.
-    expert_read, expert_token: reading all experts; multiplying a token with those it uses. untouched: the share of
-    the experts that a token leaves alone.
+    expert_read, expert_token: reading all experts; multiplying a token with those it uses. experts: what touching all
+    of them costs besides. untouched: the share of the experts that a token leaves alone.
     context, pair: reading one token of KV cache; attention of a token of a prompt to one before it. window,
     window_context, window_pair: the same in layers with sliding windows of `window` tokens.
     passes, all_reduce_token: one token's passes through memory, and its share of the all-reduces.
@@ -33,6 +33,7 @@ class Terms:
     sequence: float
     expert_read: float = 0.0
     expert_token: float = 0.0
+    experts: float = 0.0
     expert_spread: float = 1.0
     expert_sharpness: float = 1.0
     untouched: float = 0.0
@@ -43,8 +44,11 @@ class Terms:
     all_reduce_token: float = 0.0
 
 
-def terms(device: Device, model: SimulatedModel, gpus: int, stages: int) -> Terms:
-    """The terms of a model on `gpus` tensor-parallel GPUs in each of the pipeline's stages."""
+def terms(device: Device, model: SimulatedModel, gpus: int, stages: int, *, expert_parallel: bool = False) -> Terms:
+    """The terms of a model on `gpus` tensor-parallel GPUs in each of the pipeline's stages.
+
+    expert_parallel: each GPU has a part of the experts as a whole instead of a part of each.
+    """
     shape, parts, quantization = model.shape, device.efficiency, model.quantization
     plain = (shape.attention_weights + shape.mlp_weights) / gpus
     head = shape.head_weights / gpus
@@ -68,6 +72,8 @@ def terms(device: Device, model: SimulatedModel, gpus: int, stages: int) -> Term
         sequence=shape.layers * parts.sequence,
     )
     _add_experts(found, device, model, gpus)
+    if expert_parallel:
+        found.experts /= gpus
     if gpus > 1:
         found.all_reduces = 2 * shape.layers * parts.all_reduce
         moved = 2 * (gpus - 1) / gpus * hidden
@@ -92,9 +98,10 @@ def _add_experts(found: Terms, device: Device, model: SimulatedModel, gpus: int)
         return
     layers, weights = shape.layers - shape.dense_layers, shape.expert_weights / gpus
     found.expert_read = weights * experts.count * size / device.read(size, experts=True)
-    found.expert_token = 2 * weights * experts.active / device.multiply(model.quantization.compute, experts=True)
+    found.expert_token = 2 * weights * experts.active / device.multiply_experts(model.quantization.compute, size)
     found.expert_spread = share(parts.expert_spread, size)
-    found.expert_sharpness = share(parts.sharpness, size)
+    found.expert_sharpness = parts.expert_sharpness
+    found.experts = layers * experts.count * parts.expert
     found.untouched = 1 - experts.active / experts.count
     found.layers += layers * parts.expert_layer
     found.passes += 2 * shape.hidden * parts.expert_traffic * experts.active * layers / device.bandwidth
