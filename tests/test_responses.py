@@ -134,6 +134,7 @@ def test_a_message_of_no_parts_is_stored(client: openai.OpenAI) -> None:
     response = client.responses.create(model="m", input=empty, max_output_tokens=3)
     following = client.responses.create(model="m", input="Go on.", previous_response_id=response.id)
     assert following.previous_response_id == response.id
+    assert client.responses.create(model="m", input="Go on.", previous_response_id="").previous_response_id == ""
 
 
 def test_a_bounded_answer_is_incomplete(client: openai.OpenAI) -> None:

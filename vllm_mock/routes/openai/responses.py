@@ -136,6 +136,9 @@ class _Views:
             return []
         if not self._stores:
             raise not_found(previous_id)
+        if not previous_id:
+            # vLLM's store takes an empty id for none.
+            return []
         from vllm_mock.protocol.response_input import output_messages
 
         previous = self._store.find(previous_id)
