@@ -267,3 +267,18 @@ def test_the_roofline_needs_no_package():
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[1], timeout=60)
+
+
+def test_a_mixture_in_nvfp4_keeps_attention_in_16_bits_and_caches_in_8():
+    mixture = simulated_model(settings("nvidia/MiniMax-M2.5-NVFP4", device="b200"))
+    assert (mixture.plain_bytes, mixture.quantization.weight, mixture.kv_bytes) == (2, 0.5625, 1)
+    dense = simulated_model(settings("nvidia/Llama-3.1-70B-Instruct-NVFP4", device="b200"))
+    assert (dense.plain_bytes, dense.kv_bytes) == (0.5625, 1)
+    plain = settings("nvidia/Llama-3.1-70B-Instruct-NVFP4", "--kv-cache-dtype", "bfloat16", device="b200")
+    assert simulated_model(plain).kv_bytes == 2
+
+
+def test_whole_experts_cost_less_than_parts_of_all():
+    flags = ("Qwen/Qwen3-235B-A22B-FP8", "-tp", "4")
+    parts = milliseconds(*flags, decode=(32, 32000), device="h200")
+    assert 0.7 * parts < milliseconds(*flags, "--enable-expert-parallel", decode=(32, 32000), device="h200") < parts
