@@ -89,6 +89,9 @@ def test_keys_are_told_nowhere(guarded: Server) -> None:
         with Connection(guarded.port) as connection:
             connection.socket.sendall(f"GET / HTTP/1.1\r\nAuthorization: Bearer {key}\r\nbroken\r\n\r\n".encode())
             connection.read_rest()
+        with Connection(guarded.port) as connection:
+            connection.socket.sendall(f"GET / HTTP/1.1\r\nAuthorization Bearer {key}\r\n\r\n".encode())
+            assert connection.read_reply().status == 400
     reply = guarded.get("/server_info", bearer(KEYS[0]))
     assert reply.status == 200
     for text in (reply.body.decode(), guarded.logged(), guarded.get("/metrics").body.decode()):
