@@ -2,7 +2,8 @@
 
 Streams, answers in one piece, clients that leave, bad input, scrapes, LoRA adapters, overrides and faults, all at once
 against two workers. Afterwards nothing may run, wait or hold KV blocks, file descriptors and threads are what they
-were, memory has not grown, and the counters are what the clients saw. Exit code 1 if not. Linux only.
+were, memory has not grown in the second half, and the counters are what the clients saw. Exit code 1 if
+not. Linux only.
 """
 
 import argparse
@@ -33,7 +34,8 @@ FLAGS = [
 # Keep-alive connections have ended by then, and those who left are noticed.
 REST_SECONDS = 8.0
 WARM_UP_SECONDS = 20.0
-MEMORY_GROWTH = 0.10
+# In the second half; in the first one caches fill.
+MEMORY_GROWTH = 0.05
 
 
 @dataclass
@@ -175,7 +177,9 @@ def soak(seconds: float, clients: int, seed: int) -> tuple[list[Check], Book]:
         load(server.port, Book(), clients, WARM_UP_SECONDS, seed + 1_000_000)
         began = at_rest(server)
         before = Page(server.port)
-        load(server.port, book, clients, seconds, seed)
+        load(server.port, book, clients, seconds / 2, seed)
+        began.megabytes = pss_megabytes(server.pids)
+        load(server.port, book, clients, seconds / 2, seed + clients)
         ended = at_rest(server)
         book.answered("/set_metrics", 200)
         found = list(checks(before, Page(server.port), book, began, ended, fetch(server.port, "/load")["server_load"]))
