@@ -74,7 +74,8 @@ def post_worker_init(worker) -> None:
     patience.install(
         settings,
         lambda reason: app.services.metrics.connection_dropped(reason),
-        cooperative="gevent" in worker.cfg.worker_class_str,
+        # Not by the setting's name: the class there may become another.
+        cooperative="gevent" in type(worker).__module__,
     )
     started: list[int] = []
 
