@@ -1,11 +1,15 @@
 """The comparison with measured servers (benchmarks/fidelity), on rows made up for it."""
 
+import json
+
 import pytest
 
+from benchmarks.fidelity.constants import used
 from benchmarks.fidelity.report import Judged, tables, write_rows
 from benchmarks.fidelity.rows import INFERENCEX, NVIDIA, read_rows
 from benchmarks.fidelity.split import DOUBTFUL, FITTED, HELD_OUT, groups, purpose
 from benchmarks.fidelity.workload import Prediction, predict, requests, server
+from benchmarks.fidelity.written import DEVICES, write
 
 COLUMNS = (
     "silicon_data_source,backend,backend_version,model_path,system,precision,mode,isl,osl,batch_size,tp_size,"
@@ -70,3 +74,18 @@ def test_predictions_are_near_the_measurements_and_are_tabulated(found, tmp_path
     lines = (tmp_path / "rows.csv").read_text().splitlines()
     assert len(lines) == 3
     assert lines[0].endswith("predicted_tpot,predicted_ttft,tpot_error,ttft_error")
+
+
+def test_fitted_constants_are_written_where_they_are_read(tmp_path):
+    path = tmp_path / "devices.json"
+    path.write_bytes(DEVICES.read_bytes())
+    write(used(), path)
+    assert path.read_text() == DEVICES.read_text()
+    found = used().moved(("b200",), ["layer_us", "sharpness.2", "kv_cache.1"], [0.1, 0.1, 0.1])
+    write(found, path)
+    before, after = (json.loads(file.read_text()) for file in (DEVICES, path))
+    was, now = before["b200"].pop("efficiency"), after["b200"].pop("efficiency")
+    assert before == after
+    assert now["layer_us"] == pytest.approx(was["layer_us"] * 1.105, rel=0.002)
+    assert now["sharpness"]["2"] == pytest.approx(1 + (was["sharpness"]["2"] - 1) * 1.105, rel=0.005)
+    assert now["kv_cache"]["1"] == 0.97

@@ -64,11 +64,16 @@ def predict(row: Row, source: str = "roofline") -> Prediction:
     return Prediction(row, tpots, _mean([result.ttft_seconds for result in results], row), mixture)
 
 
+def waves(row: Row) -> tuple[float, float, float]:
+    """What each wave of requests counts in a mean."""
+    return _LOADS[row.campaign].weights
+
+
 def _mean(seconds: Sequence[float], row: Row) -> float:
     """Milliseconds, of the requests in their order."""
-    size, weights = row.concurrency, _LOADS[row.campaign].weights
-    waves = [statistics.fmean(seconds[size * wave : size * (wave + 1)]) for wave in range(_WAVES)]
-    return 1000 * sum(weight * wave for weight, wave in zip(weights, waves, strict=True))
+    size = row.concurrency
+    means = [statistics.fmean(seconds[size * wave : size * (wave + 1)]) for wave in range(_WAVES)]
+    return 1000 * sum(weight * mean for weight, mean in zip(waves(row), means, strict=True))
 
 
 def server(row: Row, source: str) -> Settings:

@@ -102,7 +102,7 @@ def find_device(name: str) -> Device:
         bandwidth=found["bandwidth_gb_s"] * 1e9,
         link=found["link_gb_s"] * 1e9,
         flops={float(size): tera * 1e12 for size, tera in found["tflops"].items()},
-        efficiency=_efficiency(found["efficiency"]),
+        efficiency=efficiency_of(found["efficiency"]),
     )
 
 
@@ -117,7 +117,8 @@ def _entry(key: str) -> dict[str, Any] | None:
     return {**(base or {}), "name": key, **found}
 
 
-def _efficiency(values: dict[str, Any]) -> Efficiency:
+def efficiency_of(values: dict[str, Any]) -> Efficiency:
+    """From an entry's "efficiency" in data/devices.json."""
     return Efficiency(
         weights=_by_size(values["weights"]),
         kv_cache=_by_size(values["kv_cache"]),
