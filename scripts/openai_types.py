@@ -1,6 +1,6 @@
 """Write vllm_mock/data/openai_types.json.gz: what the openai package accepts as items and tools of a response.
 
-    python scripts/openai_types.py
+    python scripts/openai_types.py [FILE]
 
 vLLM 0.33.0 validates the body of /v1/responses with the types of that package, and its refusals list the faults of
 every alternative. With the names of the fields, their kinds and the names of the types as data, the server gives the
@@ -9,6 +9,7 @@ same lists without the package. The version of the package is in the file; vLLM'
 
 import gzip
 import json
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,9 @@ def main() -> None:
     roots = {name: types.root(annotation) for name, annotation in ROOTS.items()}
     document = {"openai": version("openai"), "types": types.named, **roots}
     text = json.dumps(document, separators=(",", ":"))
-    TARGET.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
-    print(f"{TARGET}: {len(types.named)} types, {len(text)} characters, {TARGET.stat().st_size} bytes")
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
+    target.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+    print(f"{target}: {len(types.named)} types, {len(text)} characters, {target.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ import threading
 import time
 from itertools import pairwise
 
+import engine_support
 import pytest
 from simulation_support import TinyStepTime, make_settings
 
 from vllm_mock.engine import EnginePaused, EngineRequest, NeverFits, QueueFull
 from vllm_mock.engine.kv_events import AllBlocksCleared, BlockStored
-from vllm_mock.engine.observer import NullObserver
 from vllm_mock.engine.simulated import SimulatedClock, Simulator
 from vllm_mock.engine.vllm_block_hash import VLLMBlockHasher
 
@@ -18,27 +18,14 @@ STEP = 0.02
 LONG = 200
 
 
-class Recorder(NullObserver):
-    def __init__(self):
-        self.events = []
-
-    def scheduled(self, handle):
-        self.events.append(("scheduled", handle))
-
-    def finished(self, handle):
-        self.events.append(("finished", handle))
-
-    def aborted(self, handle):
-        self.events.append(("aborted", handle))
+class Recorder(engine_support.Recorder):
+    """What a simulation tells beside what every engine does."""
 
     def stopped(self, handle):
         self.events.append(("stopped", handle))
 
     def preempted(self, handle):
         self.events.append(("preempted", handle))
-
-    def of(self, handle):
-        return [event for event, which in self.events if which is handle]
 
 
 def make(observer=None, step=STEP, hasher=None, **values):

@@ -253,7 +253,6 @@ def test_given_profiles_must_fit(profiles, tmp_path):
         find_profiles(settings(tmp_path, *given))
 
 
-@pytest.mark.skipif("vidur" in sys.modules, reason="the line tells that vidur is missing")
 @pytest.mark.parametrize(
     ("device", "flags", "line"),
     [
