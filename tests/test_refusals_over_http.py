@@ -21,3 +21,18 @@ def test_recorded_refusals(path: str, servers: ServerPool) -> None:
         asked = servers.get(*SERVED, *flags) if flags else server
         reply = asked.post(path, record["body"].encode(), record["headers"])
         assert (reply.status, reply.body.decode()) == (record["status"], record["answer"]), record
+
+
+def test_bounds_that_the_environment_sets(servers: ServerPool) -> None:
+    bounds = {"VLLM_MAX_STOP_STRINGS": "2", "VLLM_MAX_COMPLETION_PROMPTS": "3", "VLLM_MAX_N_SEQUENCES": "2"}
+    server = servers.get(*SERVED, environ=bounds)
+    allowed = {"prompt": ["a"] * 3, "stop": ["x", "y"], "n": 2, "max_tokens": 1}
+    assert server.post("/v1/completions", allowed).status == 200
+    for name, value, told in (
+        ("stop", ["x", "y", "z"], "List should have at most 2 items after validation, not 3"),
+        ("prompt", ["a"] * 4, "prompt list length 4 exceeds the maximum allowed count of 3. To increase this limit, "),
+        ("n", 3, "VLLM_MAX_N_SEQUENCES"),
+    ):
+        reply = server.post("/v1/completions", allowed | {name: value})
+        assert reply.status == 400
+        assert told in reply.json()["error"]["message"]

@@ -160,3 +160,25 @@ def test_trtllm_has_its_page_where_aibrix_looks(servers: ServerPool) -> None:
     assert 'trtllm_kv_cache_utilization{engine_type="trtllm",model_name="tiny"} 0.0' in page
     assert server.get("/metrics").body.decode().count("trtllm_") == page.count("trtllm_")
     assert servers.get(*TINY, *INSTANT).get("/prometheus/metrics").status == 404
+
+
+def test_every_family_of_the_page_can_be_set(servers: ServerPool) -> None:
+    server = servers.get(*TINY, "--kv-cache-metrics", "--step-time", "roofline", environ={"SIMULATION": "a100"})
+    page = server.get("/metrics").body.decode()
+    found = re.findall(r"^# TYPE (vllm\S*) (counter|gauge|histogram)$", page, re.M)
+    types = {name: kind for name, kind in found if not name.endswith("_created")}
+    assert {"vllm:kv_block_lifetime_seconds", "vllm_mock:simulation_info"} <= set(types)
+    refused = {}
+    for name, kind in types.items():
+        reply = server.post("/set_metrics", {name: [2.5] if kind == "histogram" else 2.5})
+        if reply.status != 200:
+            refused[name] = reply.body
+    assert refused == {}
+    page = server.get("/metrics").body.decode()
+    for name, kind in types.items():
+        sample = f"{name}_sum" if kind == "histogram" else name
+        [value] = {
+            line.rpartition(" ")[2] for line in page.splitlines() if re.match(rf"{re.escape(sample)}[{{ ]", line)
+        }
+        assert value == "2.5", name
+    server.request("DELETE", "/set_metrics")

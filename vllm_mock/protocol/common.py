@@ -1,5 +1,6 @@
 """Field types and nested models that several request models share."""
 
+import os
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -10,12 +11,18 @@ from vllm_mock.protocol.errors import ApiError
 INT64_MAX = 2**63 - 1
 INT64_MIN = -(2**63)
 
+
+def bound(variable: str, default: int) -> int:
+    """A bound that vLLM, too, takes from the environment alone and once; the settings have checked its value."""
+    return int(os.environ.get(variable) or default)
+
+
 # Unknown keys are kept: they count when pydantic chooses between the members of a union.
 OPEN = ConfigDict(extra="allow", defer_build=True)
 REQUEST = OPEN
 
 Int64 = Annotated[int, Field(ge=INT64_MIN, le=INT64_MAX)]
-StopStrings = Annotated[list[str], Field(max_length=4)]
+StopStrings = Annotated[list[str], Field(max_length=bound("VLLM_MAX_STOP_STRINGS", 4))]
 TruncateTokens = Annotated[int, Field(ge=-1, le=INT64_MAX)]
 StreamInterval = Annotated[int, Field(ge=1)]
 CacheSalt = Annotated[str, Field(min_length=1, max_length=1024)]

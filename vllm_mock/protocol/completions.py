@@ -17,13 +17,14 @@ from vllm_mock.protocol.common import (
     ThinkingBudget,
     TruncateTokens,
     XArg,
+    bound,
 )
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.structured import StructuredOutputsParams
 
 TokenIds = list[Annotated[int, Field(ge=0)]]
 DEFAULT_MAX_TOKENS = 16
-MAX_PROMPTS = 1024
+MAX_PROMPTS = bound("VLLM_MAX_COMPLETION_PROMPTS", 1024)
 
 
 class CompletionRequest(BaseModel):
