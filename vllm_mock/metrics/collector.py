@@ -1,7 +1,6 @@
 """Metrics: the observer of the engine, and what one worker shows on the page of /metrics."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -11,7 +10,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from vllm_mock.engine import RequestHandle
+from vllm_mock.engine import Engine
+from vllm_mock.engine.observer import NullObserver
 from vllm_mock.metrics.accumulators import Histogram, Value, WorstOf
 from vllm_mock.metrics.cache_config import CACHE_CONFIG, cache_config_series
 from vllm_mock.metrics.catalogue import (
@@ -45,24 +45,6 @@ from vllm_mock.metrics.traffic import Traffic
 from vllm_mock.settings import Settings
 
 LAG_WINDOW_SECONDS = 10
-
-
-class MeasuredEngine(Protocol):
-    """What a scrape reads from an engine."""
-
-    @property
-    def now(self) -> float: ...
-    @property
-    def running(self) -> int: ...
-    @property
-    def waiting(self) -> int: ...
-    @property
-    def deferred(self) -> int: ...
-    @property
-    def kv_cache_usage(self) -> float: ...
-    def adapters(self) -> tuple[list[str], list[str]]: ...
-    def kv_fetches(self) -> tuple[int, int]: ...
-    def advance(self, each_running: Callable[[RequestHandle, float], None]) -> None: ...
 
 
 class Metrics:
@@ -107,7 +89,9 @@ class Metrics:
         self.failed = self._traffic.failed
         self.preempted = self._traffic.preempted
         self.stepped = self._traffic.stepped
-        self.block_evicted = residency_observer(self.histogram) if settings.kv_cache_metrics else _not_counted
+        self.block_evicted = (
+            residency_observer(self.histogram) if settings.kv_cache_metrics else NullObserver().block_evicted
+        )
         self._engine_lag = WorstOf(LAG_WINDOW_SECONDS)
         self.late = self._engine_lag.record
         self._lag = WorstOf(LAG_WINDOW_SECONDS)
@@ -117,10 +101,10 @@ class Metrics:
         self.sleep_operations = Operations(SLEEP_DURATION, SLEEPS_IN_FLIGHT)
         self.weight_operations = Operations(WEIGHT_DURATION, WEIGHTS_IN_FLIGHT)
         self._shown = self._choose_shown(rank, ranks)
-        self._engine: MeasuredEngine | None = None
+        self._engine: Engine | None = None
         self._process = _process_registry()
 
-    def attach(self, engine: MeasuredEngine, uses_lora: Callable[[], bool] = lambda: False) -> None:
+    def attach(self, engine: Engine, uses_lora: Callable[[], bool] = lambda: False) -> None:
         """The engine whose state the gauges show, and whether there are LoRA adapters to tell of."""
         self._engine = engine
         enabled = self._settings.enable_lora
@@ -262,9 +246,6 @@ def _families(settings: Settings) -> tuple[Family, ...]:
 def _own_families(settings: Settings) -> tuple[Family, ...]:
     """Those that vLLM does not have."""
     return (SIMULATOR_LAG, DROPPED, STREAM_LAG) if settings.simulation else (DROPPED, STREAM_LAG)
-
-
-def _not_counted(lifetime: float, idle: float, reuse_gaps: Sequence[float]) -> None: ...
 
 
 def _receives_kv(settings: Settings) -> bool:

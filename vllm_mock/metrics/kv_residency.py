@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from vllm_mock.engine.kv_residency import ObserveEvicted
 from vllm_mock.metrics.accumulators import Histogram
 
 
-def residency_observer(histogram: Callable[[str], Histogram]) -> Callable[[float, float, Sequence[float]], None]:
+def residency_observer(histogram: Callable[[str], Histogram]) -> ObserveEvicted:
     """An EngineObserver's `block_evicted`; `histogram` finds a series by family name."""
     lifetimes = histogram("vllm:kv_block_lifetime_seconds")
     idle_times = histogram("vllm:kv_block_idle_before_evict_seconds")
