@@ -35,14 +35,6 @@ class FixedEngine(ScheduledEngine):
         self._ends: RemovableHeap[RequestHandle] = RemovableHeap()
         self._wakes_at = 0.0
 
-    def kv_fetches(self) -> tuple[int, int]:
-        """Requests whose KV cache comes from another instance: those that wait, and those whose transfer runs."""
-        with self._lock:
-            now = self._advance()
-            running = self._scheduler.running
-            fetching = sum(handle.request.loads_kv and handle.first_token_due > now for handle in running)
-            return sum(handle.request.loads_kv for handle in self._scheduler.waiting.items()), fetching
-
     def finish(self, handle: RequestHandle) -> None:
         """All tokens of this request are delivered: frees it, unless its time came before."""
         with self._lock:
@@ -103,19 +95,14 @@ class FixedEngine(ScheduledEngine):
 
     def _postpone(self, since: float, seconds: float) -> None:
         for handle in self._scheduler.running:
-            assert handle.timeline is not None
-            handle.timeline = handle.timeline.postponed(since, seconds)
-            self._ends.remove(handle)
-            self._ends.push(handle.timeline.last, handle)
+            self._delay(handle, since, seconds)
 
     def _recompute(self, now: float) -> None:
         for handle in self._scheduler.running:
             assert handle.timeline is not None
             known = handle.num_prompt_tokens + handle.tokens_due(now)
             lost = self._latency.recomputation(known) if handle.timeline.first <= now else now - handle.scheduled
-            handle.timeline = handle.timeline.postponed(now, lost)
-            self._ends.remove(handle)
-            self._ends.push(handle.timeline.last, handle)
+            self._delay(handle, now, lost)
             handle.num_preemptions += 1
             handle.disturbed = True
             self._observer.preempted(handle)
@@ -123,6 +110,9 @@ class FixedEngine(ScheduledEngine):
 
     def _computed(self, handle: RequestHandle, now: float) -> int:
         return handle.tokens_due(now)
+
+    def _fetching(self, now: float) -> int:
+        return sum(handle.request.loads_kv and handle.first_token_due > now for handle in self._scheduler.running)
 
     def _needs_thread(self) -> bool:
         self._notify()
@@ -160,6 +150,13 @@ class FixedEngine(ScheduledEngine):
             for handle in self._scheduler.admit():
                 self._start(handle, now)
                 handle.wake()
+
+    def _delay(self, handle: RequestHandle, since: float, seconds: float) -> None:
+        """What a running request still gets after `since` comes later."""
+        assert handle.timeline is not None
+        handle.timeline = handle.timeline.postponed(since, seconds)
+        self._ends.remove(handle)
+        self._ends.push(handle.timeline.last, handle)
 
     def _start(self, handle: RequestHandle, now: float) -> None:
         uncached = handle.num_prompt_tokens - handle.num_cached_tokens

@@ -22,7 +22,7 @@ class EngineObserver(Protocol):
         """The operator ended the request at handle.finished_at, queued or after handle.cut tokens."""
 
     def preempted(self, handle: RequestHandle) -> None:
-        """In a simulation: the request lost its blocks, and waits to be computed anew."""
+        """The request lost its blocks, or their content, and is computed anew; in a simulation it waits for that."""
 
     def stepped(self, at: float, decoders: int, gap: float, completed: Sequence[RequestHandle]) -> None:
         """In a simulation: a step ended at `at`, `gap` seconds after the last one.

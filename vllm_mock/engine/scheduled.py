@@ -66,8 +66,16 @@ class ScheduledEngine(ABC):
         """All that was to come after `since` comes later, since time stood still."""
 
     @abstractmethod
+    def _recompute(self, now: float) -> None:
+        """Those that run have lost what was computed of them."""
+
+    @abstractmethod
     def _computed(self, handle: RequestHandle, now: float) -> int:
         """Tokens of a running request's output whose blocks may be cached."""
+
+    @abstractmethod
+    def _fetching(self, now: float) -> int:
+        """Requests whose KV cache is on its way from another instance."""
 
     @abstractmethod
     def _needs_thread(self) -> bool:
@@ -124,6 +132,13 @@ class ScheduledEngine(ABC):
         with self._lock:
             self._advance()
             return list(self._scheduler.running_adapters), self._scheduler.waiting.adapters()
+
+    def kv_fetches(self) -> tuple[int, int]:
+        """Requests whose KV cache comes from another instance: those that wait, and those whose transfer runs."""
+        with self._lock:
+            now = self._advance()
+            waiting = self._scheduler.waiting.items()
+            return sum(handle.request.loads_kv for handle in waiting), self._fetching(now)
 
     # ---- Requests
 
@@ -260,10 +275,6 @@ class ScheduledEngine(ABC):
             handle.group = group
             handles.append(handle)
         return handles
-
-    @abstractmethod
-    def _recompute(self, now: float) -> None:
-        """Those that run have lost what was computed of them."""
 
     def _unfinished(self) -> list[RequestHandle]:
         """All requests, those that wait first."""

@@ -43,13 +43,6 @@ class Simulator(ScheduledEngine):
         self._wakes_at = -NEVER
         self._logged: set[str] = set()
 
-    def kv_fetches(self) -> tuple[int, int]:
-        """Requests whose KV cache comes from another instance: those that wait, and those whose transfer runs."""
-        with self._lock:
-            self._advance()
-            waiting = self._scheduler.waiting.items()
-            return sum(handle.request.loads_kv for handle in waiting), self._gpu.fetching
-
     def finish(self, handle: RequestHandle) -> None:
         """All tokens of this request are delivered, so it has ended; the observer hears of it now at the latest."""
         self.advance()
@@ -131,6 +124,9 @@ class Simulator(ScheduledEngine):
     def _computed(self, handle: RequestHandle, now: float) -> int:
         assert isinstance(handle, SimulatedHandle)
         return handle.tokens_due(now) if self._gpu.decodes(handle) else 0
+
+    def _fetching(self, now: float) -> int:
+        return self._gpu.fetching
 
     def _needs_thread(self) -> bool:
         if self._thread_runs or not (self._scheduler.running or self._scheduler.waiting):
