@@ -9,5 +9,4 @@ def sized(settings: Settings) -> Settings:
         return settings
     from vllm_mock.engine.step_time import kv_cache_tokens
 
-    blocks = max(1, kv_cache_tokens(settings) // settings.block_size)
-    return Settings(**{**vars(settings), "num_gpu_blocks": blocks})
+    return Settings(**{**vars(settings), "num_gpu_blocks": kv_cache_tokens(settings) // settings.block_size})

@@ -12,7 +12,7 @@ from vllm_mock.engine.step_time.batch import Batch
 from vllm_mock.engine.step_time.device import find_device
 from vllm_mock.engine.step_time.model import SimulatedModel, find_model, simulated_model
 from vllm_mock.engine.step_time.quantization import PLAIN, Quantization, by_config
-from vllm_mock.engine.step_time.roofline import HOST, HOST_IN_TURN, Host
+from vllm_mock.engine.step_time.roofline import Host, host_of
 from vllm_mock.engine.step_time.shape import ModelShape
 from vllm_mock.settings import Settings, SettingsError
 
@@ -81,7 +81,7 @@ def aiconfigurator(settings: Settings) -> AIConfigurator:
         question = _question(settings, _SYSTEMS[device.name], model, shipped, Path(folder))
         try:
             found = RustForwardPassPerfModel.from_native(question)
-            source = AIConfigurator(found, HOST if settings.async_scheduling else HOST_IN_TURN)
+            source = AIConfigurator(found, host_of(settings))
             source.seconds(Batch(1, 1, [(1, 0)]))
         except Exception as error:
             reason = str(error).partition("\n")[0]
@@ -94,10 +94,10 @@ def aiconfigurator(settings: Settings) -> AIConfigurator:
 def _question(
     settings: Settings, system: str, model: SimulatedModel, shipped: Path, folder: Path
 ) -> dict[str, str | int | None]:
-    name, config = find_model(settings.simulated_model or settings.model)
-    own = (settings.simulated_model or settings.model).rstrip("/")
+    asked = settings.simulated_model or settings.model
+    name, config = find_model(asked)
     weights: str | None = _weights(model.quantization)
-    if _copied(own, shipped, folder):
+    if _copied(asked.rstrip("/"), shipped, folder):
         # Its configuration says how it is quantised.
         weights = weights if settings.quantization else None
     elif _copied(name, shipped, folder):

@@ -56,7 +56,7 @@ def simulated_model(settings: Settings) -> SimulatedModel:
         raise SettingsError(f"--model {name}: its config.json has no {missing.args[0]}") from None
     except (TypeError, ValueError, AttributeError):
         raise SettingsError(f"--model {name}: its config.json has impossible dimensions") from None
-    quantization = _quantization(settings, config)
+    quantization = _quantization(settings.quantization, name, config)
     if quantization == NVFP4 and shape.experts is not None:
         # NVIDIA's checkpoints of mixtures keep attention in 16 bits (hf_quant_config.json of MiniMax-M2.5, Kimi-K2.6).
         quantization = replace(quantization, experts_only=True)
@@ -117,10 +117,10 @@ def _config(folder: str) -> dict[str, Any]:
     return config
 
 
-def _quantization(settings: Settings, config: dict[str, Any]) -> Quantization:
-    if settings.quantization:
-        return by_method(settings.quantization)
-    return by_name((settings.simulated_model or settings.model).rstrip("/")) or by_config(config) or PLAIN
+def _quantization(method: str | None, name: str, config: dict[str, Any]) -> Quantization:
+    if method:
+        return by_method(method)
+    return by_name(name.rstrip("/")) or by_config(config) or PLAIN
 
 
 def _kv_bytes(dtype: str, quantization: Quantization) -> float:

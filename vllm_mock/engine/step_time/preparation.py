@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from vllm_mock.engine.step_time.cache import cache_folder, cached
+from vllm_mock.engine.step_time.device import find_device
 from vllm_mock.engine.step_time.memory import kv_cache_tokens
 from vllm_mock.engine.step_time.model import simulated_model
 from vllm_mock.engine.step_time.registry import chosen, step_time
@@ -37,7 +38,6 @@ def prepare(settings: Settings, download: bool = False) -> None:
 
 def _download(settings: Settings) -> None:
     """Put measured profiles into the cache if they can be had."""
-    from vllm_mock.engine.step_time.device import find_device
     from vllm_mock.engine.step_time.vidur.profiles import (
         UNREADABLE,
         downloaded_name,

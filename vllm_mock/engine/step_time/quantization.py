@@ -67,9 +67,7 @@ _ENDINGS = {
 
 def by_method(method: str) -> Quantization:
     """The quantisation of --quantization METHOD."""
-    if (found := _METHODS.get(method.lower())) is not None:
-        return found
-    # gptq_marlin, awq_marlin, ...
+    # fp8, and gptq_marlin, awq_marlin, ...
     beginnings = [name for name in _METHODS if method.lower().startswith(name)]
     if not beginnings:
         raise SettingsError(
@@ -80,16 +78,18 @@ def by_method(method: str) -> Quantization:
 
 def by_name(model: str) -> Quantization | None:
     """The quantisation that a checkpoint's name ends with."""
-    name = model.lower()
-    endings = [ending for ending in _ENDINGS if name.endswith(ending)]
-    return _ENDINGS[max(endings, key=len)] if endings else None
+    return _ENDINGS.get(_ending(model.lower()))
 
 
 def without_ending(model: str) -> str:
     """`model` in lower case without the ending that names its quantisation."""
     name = model.lower()
-    endings = [ending for ending in _ENDINGS if name.endswith(ending)]
-    return name.removesuffix(max(endings, key=len)) if endings else name
+    return name.removesuffix(_ending(name))
+
+
+def _ending(name: str) -> str:
+    """The longest of the known endings that a name in lower case has; empty for none."""
+    return max(filter(name.endswith, _ENDINGS), key=len, default="")
 
 
 def by_config(config: dict[str, Any]) -> Quantization | None:

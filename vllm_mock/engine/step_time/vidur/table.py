@@ -3,7 +3,6 @@
 import json
 import os
 from array import array
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -110,4 +109,4 @@ def steps_up_to(most: int, ratio: float = 1.15) -> list[int]:
     while sizes[-1] < most:
         size = max(size * ratio, size + 1)
         sizes.append(min(int(size), most))
-    return sizes[: bisect_left(sizes, most) + 1]
+    return sizes

@@ -6,7 +6,6 @@ vidur writes beside itself, and may be ended at any time.
 
 import json
 import logging
-import os
 import sys
 import types
 from pathlib import Path
@@ -169,5 +168,4 @@ def _rounded(times: list[float]) -> list[float]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("WANDB_MODE", "disabled")
     main(*sys.argv[1:])
