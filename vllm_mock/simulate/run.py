@@ -82,15 +82,15 @@ class _Run(NullObserver):
         result = self._results[number]
         result.arrival = self._now
         request = result.request
+        total = request.prompt_tokens + request.output_tokens
+        if total > self._max_model_len:
+            self._refuse(result, f"the request has {total} tokens, but the model only {self._max_model_len}")
+            return
+        engine_request = self._engine_request(number, request)
         try:
-            total = request.prompt_tokens + request.output_tokens
-            if total > self._max_model_len:
-                raise _TooLong(f"the request has {total} tokens, but the model only {self._max_model_len}")
-            engine_request = self._engine_request(number, request)
             self._scheduler.check_fits(engine_request)
-        except (NeverFits, _TooLong) as refusal:
-            result.refused = str(refusal)
-            self._report(result)
+        except NeverFits as refusal:
+            self._refuse(result, str(refusal))
             return
         handle = SimulatedHandle(_NO_OWNER, engine_request, self._scheduler.prompt_hashes(engine_request))
         handle.queued = self._now
@@ -134,13 +134,13 @@ class _Run(NullObserver):
             running, waiting = len(self._scheduler.running), len(self._scheduler.waiting)
             self._watch(Sample(at, running, waiting, kv.used_blocks / kv.num_blocks, decoders + len(completed)))
 
+    def _refuse(self, result: RequestResult, reason: str) -> None:
+        result.refused = reason
+        self._report(result)
+
     def _report(self, result: RequestResult) -> None:
         if self._on_finished is not None:
             self._on_finished(result)
-
-
-class _TooLong(Exception):
-    pass
 
 
 class _NoOwner:
