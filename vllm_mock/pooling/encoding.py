@@ -7,13 +7,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-# Exponent bits, mantissa bits and exponent bias of the formats of one byte.
-_MINIFLOATS = {"fp8_e4m3": (4, 3, 7), "fp8_e5m2": (5, 2, 15)}
+# Mantissa bits and exponent bias of the formats of one byte.
+_MINIFLOATS = {"fp8_e4m3": (3, 7), "fp8_e5m2": (2, 15)}
 # Codes of finite numbers end here (e4m3 has no infinity, but one code that is no number).
 _LAST_FINITE = {"fp8_e4m3": 0x7E, "fp8_e5m2": 0x7B}
-
-SIZES = {"float32": 4, "float16": 2, "bfloat16": 2, "fp8_e4m3": 1, "fp8_e5m2": 1}
-"""Bytes per number."""
 
 
 def to_bytes(vector: Sequence[float], dtype: str = "float32", endianness: str = "native") -> bytes:
@@ -50,7 +47,7 @@ def _mini(dtype: str) -> Callable[[Sequence[float]], array]:
     return encode
 
 
-def _mini_value(code: int, exponent_bits: int, mantissa_bits: int, bias: int) -> float:
+def _mini_value(code: int, mantissa_bits: int, bias: int) -> float:
     exponent, mantissa = code >> mantissa_bits, code & ((1 << mantissa_bits) - 1)
     if exponent == 0:
         return mantissa * 2.0 ** (1 - bias - mantissa_bits)
