@@ -27,16 +27,14 @@ def _auto(wanted: StructuredOutputsParams) -> str | None:
         return xgrammar_texts.grammar_fault(wanted.grammar)
     if wanted.structural_tag is not None:
         return tag_fault(wanted.structural_tag)
-    if wanted.json is None:
-        return None
-    try:
-        schema = _decoded(wanted.json)
-    except (ValueError, RecursionError):
-        return _NOT_JSON
-    # Outlines gets what has patterns of properties and is not left to xgrammar; it takes what it cannot hold to.
-    if isinstance(schema, dict) and (xgrammar_schemas.takes(schema) or xgrammar_schemas.has_pattern_properties(schema)):
-        return None
-    return guidance.schema_fault(wanted.json)
+    return _json_fault(wanted.json, lambda schema: None if _is_taken(schema) else guidance.schema_fault(wanted.json))
+
+
+def _is_taken(schema: Any) -> bool:
+    """By xgrammar, or by outlines, which gets what else has patterns of properties and takes what it cannot hold to."""
+    return isinstance(schema, dict) and (
+        xgrammar_schemas.takes(schema) or xgrammar_schemas.has_pattern_properties(schema)
+    )
 
 
 def _xgrammar(wanted: StructuredOutputsParams) -> str | None:
@@ -47,12 +45,10 @@ def _xgrammar(wanted: StructuredOutputsParams) -> str | None:
         return "Invalid grammar specification." if xgrammar_texts.grammar_fault(wanted.grammar) else None
     if wanted.structural_tag is not None:
         return tag_fault(wanted.structural_tag)
-    if wanted.json is None:
-        return None
-    try:
-        schema = _decoded(wanted.json)
-    except (ValueError, RecursionError):
-        return _NOT_JSON
+    return _json_fault(wanted.json, _xgrammar_schema_fault)
+
+
+def _xgrammar_schema_fault(schema: Any) -> str | None:
     if not isinstance(schema, dict):
         reason: str | None = "The schema should be a string or a Pydantic model."
     elif xgrammar_schemas.has_foreign_keywords(schema):
@@ -78,26 +74,25 @@ def _outlines(wanted: StructuredOutputsParams) -> str | None:
     for kind in ("grammar", "json_object", "structural_tag"):
         if getattr(wanted, kind) is not None:
             return f"Outlines structured outputs backend does not support {kind} specifications"
-    return _json_fault(wanted)
+    return _json_fault(wanted.json, lambda schema: None)
 
 
 def _lm_format_enforcer(wanted: StructuredOutputsParams) -> str | None:
     for kind in ("grammar", "structural_tag"):
         if getattr(wanted, kind) is not None:
             return f"LM Format Enforcer structured outputs backend does not support {kind} specifications"
-    return _json_fault(wanted)
+    return _json_fault(wanted.json, lambda schema: None)
 
 
-def _json_fault(wanted: StructuredOutputsParams) -> str | None:
+def _json_fault(given: str | dict[str, Any] | None, schema_fault: Callable[[Any], str | None]) -> str | None:
+    """What `schema_fault` says of a schema, which may be JSON text."""
+    if given is None:
+        return None
     try:
-        _decoded(wanted.json)
+        schema = json.loads(given) if isinstance(given, str) else given
     except (ValueError, RecursionError):
         return _NOT_JSON
-    return None
-
-
-def _decoded(schema: str | dict[str, Any] | None) -> Any:
-    return json.loads(schema) if isinstance(schema, str) else schema
+    return schema_fault(schema)
 
 
 def _prefixed(words: str, reason: str | None) -> str | None:
