@@ -10,6 +10,7 @@ from vllm_mock.protocol.common import (
     AnyResponseFormat,
     CacheSalt,
     ChatCompletionToolsParam,
+    Effort,
     Int64,
     NamedToolChoice,
     RepetitionDetectionParams,
@@ -58,7 +59,7 @@ class ChatCompletionRequest(BaseModel):
     top_p: float | None = None
     tools: list[ChatCompletionToolsParam] | None = None
     tool_choice: Literal["none"] | Literal["auto"] | Literal["required"] | NamedToolChoice | None = "none"
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    reasoning_effort: Effort | None = None
     thinking_token_budget: ThinkingBudget = None
     include_reasoning: bool = True
     parallel_tool_calls: bool | None = True

@@ -27,6 +27,7 @@ TruncateTokens = Annotated[int, Field(ge=-1, le=INT64_MAX)]
 StreamInterval = Annotated[int, Field(ge=1)]
 CacheSalt = Annotated[str, Field(min_length=1, max_length=1024)]
 XArg = str | int | float
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 def _same(value: Any) -> Any:

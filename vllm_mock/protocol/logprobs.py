@@ -21,7 +21,8 @@ class TokenEntry(Protocol):
     def ranked(self) -> Iterable[tuple[int, str, float, int]]: ...
 
 
-def _number(logprob: float) -> str:
+def number(logprob: float) -> str:
+    """A log probability as JSON text."""
     return repr(max(logprob, LOWEST))
 
 
@@ -43,10 +44,10 @@ def _chat_entry(entry: TokenEntry, top: int, as_ids: bool) -> str:
     listed = []
     for (token_id, logprob), token in list(zip(entry.top, entry.top_tokens, strict=True))[:count]:
         name = _name(token_id, token, as_ids)
-        listed.append(f'{{"token":{quote(name)},"logprob":{_number(logprob)},"bytes":{_byte_list(name)}}}')
+        listed.append(f'{{"token":{quote(name)},"logprob":{number(logprob)},"bytes":{_byte_list(name)}}}')
     name = _name(entry.token_id, entry.token, as_ids)
     return (
-        f'{{"token":{quote(name)},"logprob":{_number(entry.logprob)},"bytes":{_byte_list(entry.token)},'
+        f'{{"token":{quote(name)},"logprob":{number(entry.logprob)},"bytes":{_byte_list(entry.token)},'
         f'"top_logprobs":[{",".join(listed)}]}}'
     )
 
@@ -61,13 +62,13 @@ class CompletionLogprobs:
     def render(self, entries: Sequence[TokenEntry]) -> str:
         """The four parallel lists for these tokens, the next ones of the choice."""
         return self._lists(
-            [(_name(e.token_id, e.token, self._as_ids), _number(e.logprob), self._top(e)) for e in entries]
+            [(_name(e.token_id, e.token, self._as_ids), number(e.logprob), self._top(e)) for e in entries]
         )
 
     def render_with_prompt(self, first_token_id: int, first_token: str, entries: Sequence[TokenEntry]) -> str:
         """As render(), with the first prompt token in front, of which nothing can be said."""
         rows = [(_name(first_token_id, first_token, self._as_ids), "null", "null")]
-        rows += [(_name(e.token_id, e.token, self._as_ids), _number(e.logprob), self._top(e)) for e in entries]
+        rows += [(_name(e.token_id, e.token, self._as_ids), number(e.logprob), self._top(e)) for e in entries]
         return self._lists(rows)
 
     def _top(self, entry: TokenEntry) -> str:
@@ -95,7 +96,7 @@ def prompt_logprobs(entries: Sequence[TokenEntry | None]) -> str:
 
 def _prompt_entry(entry: TokenEntry) -> str:
     listed = {
-        token_id: f'{{"logprob":{_number(logprob)},"rank":{rank},"decoded_token":{quote(token)}}}'
+        token_id: f'{{"logprob":{number(logprob)},"rank":{rank},"decoded_token":{quote(token)}}}'
         for token_id, token, logprob, rank in entry.ranked()
     }
     return "{" + ",".join(f'"{token_id}":{text}' for token_id, text in listed.items()) + "}"

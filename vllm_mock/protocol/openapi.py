@@ -65,7 +65,7 @@ QUERIES = {
     "/server_info": "control:ServerInfoQuery",
     "/v1/responses/{response_id}": "responses:RetrieveQuery",
 }
-# Paths, or their beginnings, whose errors have Anthropic's shape.
+# The beginning of the paths whose errors have Anthropic's shape.
 _ANTHROPIC = "/v1/messages"
 
 _TEXT, _NULLABLE = {"type": "string"}, {"anyOf": [{"type": "string"}, {"type": "null"}]}
@@ -160,7 +160,7 @@ def _operation(operation: Operation, path: str, schemas: dict[str, Any]) -> dict
     }
     parameters = [_parameter(name, "path", {"type": "string"}, True) for name in re.findall(r"{(\w+)}", path)]
     if operation.method != "DELETE" and path in QUERIES:
-        properties = _resolved(schemas, QUERIES[path])
+        properties = _properties(QUERIES[path])
         parameters += [_parameter(name, "query", schema, False) for name, schema in properties.items()]
     if parameters:
         described["parameters"] = parameters
@@ -173,7 +173,7 @@ def _operation(operation: Operation, path: str, schemas: dict[str, Any]) -> dict
     return described
 
 
-def _resolved(schemas: dict[str, Any], name: str) -> dict[str, Any]:
+def _properties(name: str) -> dict[str, Any]:
     """The properties of a query's model."""
     properties: dict[str, Any] = _adapter(name).json_schema(schema_generator=_Generator)["properties"]
     return properties

@@ -27,7 +27,7 @@ class RequestModel(Protocol[R]):
 class RequestUnion(Generic[T]):
     """Several models for one route, used like a single one."""
 
-    def __init__(self, union: Any, precheck: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, union: Any, precheck: Callable[[dict[str, Any]], None] | None = None) -> None:
         self.precheck = precheck
         self.adapter: TypeAdapter[T] = TypeAdapter(union, config=ConfigDict(defer_build=True))
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from vllm_mock.protocol import precheck
-from vllm_mock.protocol.common import OPEN, Int64, StopStrings
+from vllm_mock.protocol.common import OPEN, Effort, Int64, StopStrings
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.openai_types import checked
 from vllm_mock.protocol.structured import StructuredOutputsParams
@@ -33,8 +33,10 @@ _CHOICES = ("none", "auto", "required")
 
 def _item(value: Any) -> Any:
     """An input item; what it is made of is looked at when it becomes a message."""
-    if not isinstance(value, dict) or _is_message(value) or _is_call(value):
-        return value if isinstance(value, dict) else checked("item", value)
+    if not isinstance(value, dict):
+        return checked("item", value)
+    if _is_message(value) or _is_call(value):
+        return value
     item = _with_defaults(value)
     output = _as_output(item)
     if output is not None:
@@ -211,7 +213,7 @@ class Reasoning(BaseModel):
     model_config = OPEN
 
     context: str | None = None
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    effort: Effort | None = None
     generate_summary: Literal["auto", "concise", "detailed"] | None = None
     mode: str | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None

@@ -35,12 +35,15 @@ class StructuredOutputsParams:
         given = sum(getattr(self, name) is not None for name in _CONSTRAINTS)
         if given == 1:
             return
-        told = asdict(self) | {"_backend": None, "_backend_was_auto": False}
         if given:
             text = "You can only use one kind of structured outputs constraint but multiple are specified: "
         else:
             text = "You must use one kind of structured outputs constraint but none are specified: "
-        raise ApiError.bad_request(f"{text}{told}")
+        raise ApiError.bad_request(f"{text}{self.told()}")
+
+    def told(self) -> dict[str, Any]:
+        """All fields of vLLM's class."""
+        return asdict(self) | {"_backend": None, "_backend_was_auto": False}
 
 
 def check_structured_outputs_count(data: dict[str, Any], param: str | None = None, tool_choice: Any = "none") -> None:

@@ -1,9 +1,10 @@
 """A generate request in the words of the other APIs, whose checks and parsers then serve it as well."""
 
-from typing import Any
+from typing import Any, get_args
 
 from vllm_mock.protocol import sampling
 from vllm_mock.protocol.chat import ChatCompletionRequest
+from vllm_mock.protocol.common import Effort
 from vllm_mock.protocol.completions import CompletionRequest
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.limits import Limits
@@ -85,4 +86,4 @@ def chat_request(request: GenerateRequest) -> ChatCompletionRequest | None:
 
 def _effort(arguments: dict[str, Any]) -> Any:
     effort = arguments.get("reasoning_effort")
-    return effort if effort in ("none", "minimal", "low", "medium", "high", "xhigh", "max") else None
+    return effort if effort in get_args(Effort) else None

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vllm_mock.protocol.json_text import compact, quote, to_bytes
-from vllm_mock.protocol.logprobs import LOWEST, TokenEntry
+from vllm_mock.protocol.logprobs import TokenEntry, number
+from vllm_mock.protocol.sse import json_ids
 from vllm_mock.protocol.usage import Usage
 
 
@@ -28,7 +29,7 @@ class Generated:
             shown = f'"message":{self.message},'
         return (
             f'{{"index":{self.index},"finish_reason":{compact(self.finish_reason)},'
-            f'"stop_reason":{compact(self.stop_reason)},"token_ids":{compact(list(self.token_ids))},'
+            f'"stop_reason":{compact(self.stop_reason)},"token_ids":{json_ids(self.token_ids)},'
             f'"routed_experts":null,"sampling_mask":null,"weight_versions":null,{shown}"logprobs":{self.logprobs}}}'
         )
 
@@ -76,4 +77,4 @@ def _entry(entry: TokenEntry) -> str:
 
 
 def _place(token_id: int, logprob: float, rank: int) -> str:
-    return f'{{"token_id":{token_id},"logprob":{max(logprob, LOWEST)!r},"rank":{rank}}}'
+    return f'{{"token_id":{token_id},"logprob":{number(logprob)},"rank":{rank}}}'

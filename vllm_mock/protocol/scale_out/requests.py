@@ -173,9 +173,7 @@ class DerenderChatRequest(BaseModel):
     chat_request: ChatCompletionRequest | None = None
 
 
-class DerenderChatStreamRequest(BaseModel):
-    """A chunk of a chat."""
-
+class _DerenderStreamRequest(BaseModel):
     model_config = OPEN
 
     stream: Literal[True]
@@ -184,6 +182,11 @@ class DerenderChatStreamRequest(BaseModel):
     stream_state: StreamState | None = None
     prompt_tokens: int | None = None
     prompt_token_ids: list[TokenId] | None = None
+
+
+class DerenderChatStreamRequest(_DerenderStreamRequest):
+    """A chunk of a chat."""
+
     chat_request: ChatCompletionRequest | None = None
 
 
@@ -200,28 +203,16 @@ class DerenderCompletionRequest(BaseModel):
     completion_request: CompletionRequest | None = None
 
 
-class DerenderCompletionStreamRequest(BaseModel):
+class DerenderCompletionStreamRequest(_DerenderStreamRequest):
     """A chunk of a completion."""
 
-    model_config = OPEN
-
-    stream: Literal[True]
-    model: str | None = None
-    generate_chunk: GenerateTokensResponse
-    stream_state: StreamState | None = None
-    prompt_tokens: int | None = None
-    prompt_token_ids: list[TokenId] | None = None
     completion_request: CompletionRequest | None = None
 
 
-def _nothing(data: dict[str, Any]) -> None:
-    pass
-
-
 DerenderChat: RequestUnion[DerenderChatRequest | DerenderChatStreamRequest] = RequestUnion(
-    DerenderChatRequest | DerenderChatStreamRequest, _nothing
+    DerenderChatRequest | DerenderChatStreamRequest
 )
 # vLLM's name of the first of these does not show in the place of an error.
 DerenderCompletion: RequestUnion[DerenderCompletionRequest | DerenderCompletionStreamRequest] = RequestUnion(
-    Annotated[DerenderCompletionRequest, unchanged] | DerenderCompletionStreamRequest, _nothing
+    Annotated[DerenderCompletionRequest, unchanged] | DerenderCompletionStreamRequest
 )

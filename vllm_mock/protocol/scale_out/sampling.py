@@ -106,7 +106,7 @@ def rendered(request: "Request", max_tokens: int, *, streamed: bool) -> dict[str
         "output_kind": DELTA if streamed else FINAL_ONLY,
         "stream_interval": request.stream_interval,
         "skip_clone": True,
-        "structured_outputs": None if constraint is None else _constraint(constraint),
+        "structured_outputs": None if constraint is None else constraint.told(),
         "logit_bias": request.logit_bias,
         "allowed_token_ids": request.allowed_token_ids,
         "extra_args": request.vllm_xargs,
@@ -136,7 +136,3 @@ def _shows_special_tokens(request: "Request") -> bool:
         return not request.skip_special_tokens
     tools, choice = getattr(request, "tools", None), getattr(request, "tool_choice", None)
     return bool(tools) and choice not in (None, "none")
-
-
-def _constraint(constraint: StructuredOutputsParams) -> dict[str, Any]:
-    return asdict(constraint) | {"_backend": None, "_backend_was_auto": False}
