@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 from server import Server, free_port
-
-WAIT_SECONDS = 60.0
+from waiting_support import WAIT_SECONDS
 
 if shutil.which("prometheus") is None or shutil.which("promtool") is None:
     if os.environ.get("REQUIRE_PROMETHEUS"):

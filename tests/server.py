@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from raw_http import Reply, exchange
 
@@ -111,11 +112,12 @@ class Server:
         """Everything the server has printed so far."""
         return self.log.read_text(errors="replace")
 
-    def gauge(self, name: str) -> float:
-        """The sum of a family's samples that are exposed under exactly this name."""
+    def gauge(self, name: str, **labels: str) -> float:
+        """The sum of a family's samples that are exposed under exactly this name and have these labels."""
         text = self.get("/metrics").body.decode()
         lines = [line for line in text.splitlines() if line.partition("{")[0].partition(" ")[0] == name]
-        return sum(float(line.rpartition(" ")[2]) for line in lines)
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(float(line.rpartition(" ")[2]) for line in lines if all(pair in line for pair in wanted))
 
     def wait_until_up(self, path: str = "/ready") -> None:
         """Returns when `path` answers 200; raises RuntimeError when the process ends or takes too long."""
@@ -128,6 +130,11 @@ class Server:
                     return
             time.sleep(0.02)
         raise RuntimeError(f"no 200 from {path} within {START_SECONDS} s:\n{self.logged()}")
+
+    def workers(self) -> list[int]:
+        """The process ids of its workers."""
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def signal(self, number: int) -> None:
         """Send a signal to the process that was started, as an operator or a container runtime does."""
@@ -149,11 +156,16 @@ def start(
     flags: tuple[str, ...] = (),
     environ: Mapping[str, str] = {},
     runner: str = APP,
+    log: Path | None = None,
+    **options: Any,
 ) -> Server:
-    """Start a server without waiting for it; the log goes to a new file in `folder`."""
+    """Start a server without waiting for it; the log goes to `log`, or to a new file in `folder`.
+
+    `options` are those of subprocess.Popen.
+    """
     port = free_port()
     line, variables = command(runner, flags, port)
-    log = folder / f"server-{port}.log"
+    log = log or folder / f"server-{port}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             line,
@@ -163,6 +175,7 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            **options,
         )
     return Server(process, port, log)
 

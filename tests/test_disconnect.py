@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from raw_http import Connection
 from server import APP, GTHREAD, TINY, Server, ServerPool
+from waiting_support import eventually
 
 CHAT = "/v1/chat/completions"
 RUNNING = "vllm:num_requests_running"
@@ -22,16 +23,6 @@ FREED_SECONDS = 1.5
 
 def question(**parameters: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 200, "ignore_eos": True, **parameters}
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
-    """Polls; True as soon as the condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def counts(server: Server) -> tuple[float, float]:
@@ -59,10 +50,10 @@ LEAVE = [close, half_close]
 @contextlib.contextmanager
 def gone_afterwards(server: Server) -> Iterator[Connection]:
     """A connection to an idle server, which is idle again afterwards."""
-    assert wait_for(lambda: counts(server) == (0, 0), FREED_SECONDS)
+    eventually(lambda: counts(server) == (0, 0), FREED_SECONDS)
     with Connection(server.port) as connection:
         yield connection
-    assert wait_for(lambda: counts(server) == (0, 0), FREED_SECONDS)
+    eventually(lambda: counts(server) == (0, 0), FREED_SECONDS)
 
 
 @pytest.fixture(params=[APP, GTHREAD])
@@ -84,16 +75,16 @@ def test_leaving_in_the_middle_of_a_stream(slow: Server, leave: Callable[[Connec
         connection.read_until(b'"content":"')
         assert counts(slow) == (1, 0)
         leave(connection)
-        assert wait_for(lambda: counts(slow) == (0, 0), FREED_SECONDS)
+        eventually(lambda: counts(slow) == (0, 0), FREED_SECONDS)
 
 
 @pytest.mark.parametrize("leave", LEAVE)
 def test_leaving_before_an_answer_in_one_piece(slow: Server, leave: Callable[[Connection], None]) -> None:
     with gone_afterwards(slow) as connection:
         connection.send("POST", CHAT, question())
-        assert wait_for(lambda: counts(slow) == (1, 0), FREED_SECONDS)
+        eventually(lambda: counts(slow) == (1, 0), FREED_SECONDS)
         leave(connection)
-        assert wait_for(lambda: counts(slow) == (0, 0), FREED_SECONDS)
+        eventually(lambda: counts(slow) == (0, 0), FREED_SECONDS)
 
 
 @pytest.mark.parametrize("leave", LEAVE)
@@ -101,9 +92,9 @@ def test_leaving_before_an_answer_in_one_piece(slow: Server, leave: Callable[[Co
 def test_leaving_before_the_first_token(silent: Server, stream: bool, leave: Callable[[Connection], None]) -> None:
     with gone_afterwards(silent) as connection:
         connection.send("POST", CHAT, question(stream=stream))
-        assert wait_for(lambda: counts(silent) == (1, 0), FREED_SECONDS)
+        eventually(lambda: counts(silent) == (1, 0), FREED_SECONDS)
         leave(connection)
-        assert wait_for(lambda: counts(silent) == (0, 0), FREED_SECONDS)
+        eventually(lambda: counts(silent) == (0, 0), FREED_SECONDS)
 
 
 @pytest.mark.parametrize("leave", LEAVE)
@@ -111,27 +102,27 @@ def test_leaving_before_the_first_token(silent: Server, stream: bool, leave: Cal
 def test_leaving_the_queue(silent: Server, stream: bool, leave: Callable[[Connection], None]) -> None:
     with gone_afterwards(silent) as running, Connection(silent.port) as queued:
         running.send("POST", CHAT, question(stream=True))
-        assert wait_for(lambda: counts(silent) == (1, 0), FREED_SECONDS)
+        eventually(lambda: counts(silent) == (1, 0), FREED_SECONDS)
         queued.send("POST", CHAT, question(stream=stream))
-        assert wait_for(lambda: counts(silent) == (1, 1), FREED_SECONDS)
+        eventually(lambda: counts(silent) == (1, 1), FREED_SECONDS)
         leave(queued)
-        assert wait_for(lambda: counts(silent) == (1, 0), FREED_SECONDS)
+        eventually(lambda: counts(silent) == (1, 0), FREED_SECONDS)
 
 
 def test_the_next_in_the_queue_takes_the_place(silent: Server) -> None:
     with gone_afterwards(silent) as running, Connection(silent.port) as queued:
         running.send("POST", CHAT, question(stream=True))
-        assert wait_for(lambda: counts(silent) == (1, 0), FREED_SECONDS)
+        eventually(lambda: counts(silent) == (1, 0), FREED_SECONDS)
         queued.send("POST", CHAT, question(stream=True))
-        assert wait_for(lambda: counts(silent) == (1, 1), FREED_SECONDS)
+        eventually(lambda: counts(silent) == (1, 1), FREED_SECONDS)
         running.close()
-        assert wait_for(lambda: counts(silent) == (1, 0), FREED_SECONDS)
+        eventually(lambda: counts(silent) == (1, 0), FREED_SECONDS)
 
 
 def test_all_choices_of_a_request_go_with_its_client(slow: Server) -> None:
     with gone_afterwards(slow) as connection:
         connection.send("POST", CHAT, question(stream=True, n=3))
-        assert wait_for(lambda: counts(slow) == (3, 0), FREED_SECONDS)
+        eventually(lambda: counts(slow) == (3, 0), FREED_SECONDS)
         connection.close()
 
 
@@ -141,7 +132,7 @@ def test_fifty_clients_that_leave_together(slow: Server) -> None:
         connections = [stack.enter_context(Connection(slow.port)) for _ in range(50)]
         for connection in connections:
             connection.send("POST", CHAT, question(stream=True))
-        assert wait_for(lambda: counts(slow) == (50, 0), 5.0)
+        eventually(lambda: counts(slow) == (50, 0), 5.0)
         for connection in connections:
             connection.close()
 

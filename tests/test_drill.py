@@ -8,9 +8,8 @@ import json
 import math
 import re
 import signal
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +22,7 @@ from nginx_support import Nginx
 from prometheus_support import Prometheus
 from raw_http import Reply
 from server import ROOT, Server, start
+from waiting_support import eventually
 
 MODEL = "llama2-7b"
 NAMES = [f"{MODEL}-5d4f8c9b7-{suffix}" for suffix in ("abcde", "fghij", "klmno")]
@@ -32,7 +32,6 @@ STREAMS = 12
 # Long enough for a pod to be told to end meanwhile: 200 tokens, 15 ms apart.
 LONG_TOKENS = 200
 QUICK = {"MOCK_TTFT_BASE_SECONDS": "0.02", "MOCK_DECODE_SECONDS_PER_TOKEN": "0.015"}
-WAIT_SECONDS = 60.0
 
 
 class Drill:
@@ -80,14 +79,6 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
         yield Drill(tmp_path_factory.mktemp("drill"), stack)
 
 
-def eventually(true: Callable[[], bool], what: object) -> None:
-    """Wait for it; `what` is shown when it does not happen."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
 def test_the_drill(drill: Drill) -> None:
     """The steps depend on each other."""
     send_traffic(drill)
@@ -108,7 +99,9 @@ def send_traffic(drill: Drill) -> None:
     whole = [reply.json() for number, reply in enumerate(replies) if number % 2]
     assert {answer["model"] for answer in whole} == {MODEL}
     assert all(len(replies[number].chunks()) >= 6 for number in range(0, REQUESTS, 2))
-    eventually(lambda: drill.total("vllm:e2e_request_latency_seconds_count") == REQUESTS, "every request is counted")
+    eventually(
+        lambda: drill.total("vllm:e2e_request_latency_seconds_count") == REQUESTS, what="every request is counted"
+    )
     prompt = whole[0]["usage"]["prompt_tokens"]
     assert drill.total("vllm:prompt_tokens_total") == prompt * REQUESTS
     assert drill.total("vllm:generation_tokens_total") == 6 * REQUESTS
@@ -124,7 +117,8 @@ def scale(drill: Drill) -> None:
         drill.cluster.scale(replicas)
         for server in drill.pods:
             eventually(
-                lambda server=server, log=log: set(log.split("\n")) <= {*drill.page(server).split("\n"), ""}, log
+                lambda server=server, log=log: set(log.split("\n")) <= {*drill.page(server).split("\n"), ""},
+                what=log,
             )
     assert {path for path, _ in drill.cluster.requests} == {"/apis/apps/v1/namespaces/default/deployments"}
     assert drill.cluster.watches() == len(drill.pods)
@@ -166,7 +160,7 @@ def ask_the_dashboards_questions(drill: Drill) -> None:
                 unanswered.discard(query)
         return not unanswered
 
-    eventually(ask, unanswered)
+    eventually(ask, what=unanswered)
     assert drill.prometheus.values('count(up{namespace="default"} == 1)') == [3.0]
     assert drill.prometheus.values("max(vllm_mock:deployment_replicas)") == [3.0]
 
@@ -195,12 +189,12 @@ def drain_one(drill: Drill) -> None:
         streams: list[Future[Reply]] = [
             clients.submit(drill.chat, stream=True, tokens=LONG_TOKENS) for _ in range(STREAMS)
         ]
-        eventually(lambda: started() == STREAMS, "every request has reached its pod")
+        eventually(lambda: started() == STREAMS, what="every request has reached its pod")
         # What preStop waits for: nobody finds the pod any more.
         drill.service.tell(others)
         assert ending.gauge("vllm:num_requests_running") > 0
         ending.signal(signal.SIGTERM)
-        eventually(lambda: ending.process.poll() is not None or ending.get("/ready").status == 503, "not ready")
+        eventually(lambda: ending.process.poll() is not None or ending.get("/ready").status == 503, what="not ready")
         later = [clients.submit(drill.chat, stream=False) for _ in range(STREAMS)]
         replies = [one.result() for one in (*streams, *later)]
     assert Counter(reply.status for reply in replies) == {200: 2 * STREAMS}

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from raw_http import END_OF_CHUNKS, Connection
 from server import APP, GTHREAD, INSTANT, ROOT, TINY, Server, ServerPool
+from waiting_support import eventually
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
@@ -168,10 +168,7 @@ def test_an_endless_stall_ends_with_the_client(server: Server) -> None:
                 connection.read_until(b'{"content":"')
             time.sleep(0.1)
     assert server.post(CHAT, chat()).status == 200
-    deadline = time.monotonic() + 5
-    while server.gauge("vllm:num_requests_running"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(lambda: server.gauge("vllm:num_requests_running") == 0, 5)
 
 
 @pytest.mark.parametrize(
@@ -317,11 +314,6 @@ def test_frozen_metrics(app: Server) -> None:
     assert app.get("/metrics").body != frozen
 
 
-def workers(server: Server) -> list[int]:
-    listed = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True).stdout
-    return [int(pid) for pid in listed.split()]
-
-
 def test_counts_are_exact_over_all_workers_and_survive_one(launch: Any) -> None:
     server = launch(*TINY, *INSTANT, "--data-parallel-size", "2")
     add(server, "error", {"times": 30}, status=503)
@@ -340,12 +332,9 @@ def test_counts_are_exact_over_all_workers_and_survive_one(launch: Any) -> None:
     add(server, "error", {"times": 40}, status=503)
     add(server, "unready")
     statuses = [server.post(CHAT, chat()).status for _ in range(25)]
-    victim = workers(server)[0]
+    victim = server.workers()[0]
     os.kill(victim, signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while victim in workers(server) or len(workers(server)) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(lambda: victim not in server.workers() and len(server.workers()) == 2, 30)
     assert statuses == [503] * 25
     statuses = [server.post(CHAT, chat()).status for _ in range(25)]
     assert statuses == [503] * 15 + [200] * 10

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from engine_support import Recorder, make_settings, request
+from waiting_support import eventually
 
 from vllm_mock.engine import FixedEngine
 
@@ -27,13 +28,6 @@ def clock_threads():
 
     others = listed()
     return lambda: listed() - others
-
-
-def eventually(condition):
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def in_thread(function, *arguments):

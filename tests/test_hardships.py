@@ -7,39 +7,17 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from raw_http import Connection, collect_streams, connect, request_bytes
-from server import APP, GUNICORN, INSTANT, ROOT, TINY, Server, clean_environment, command, free_port
+from server import APP, GUNICORN, INSTANT, ROOT, TINY, Server, clean_environment, command, free_port, start
+from waiting_support import eventually
 
 CHAT = "/v1/chat/completions"
 QUESTION = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
 NOBODY = 65_534
-
-
-def spawn(tmp_path: Path, flags: tuple[str, ...] = (), output: str = "", **options: object) -> Server:
-    """A server whose process is started in an unusual way."""
-    port = free_port()
-    line, variables = command(APP, flags, port)
-    log = Path(output) if output else tmp_path / "log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            line,
-            **{"cwd": ROOT, "env": clean_environment(variables), "start_new_session": True, **options},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-    return Server(process, port, log)
-
-
-def workers(server: Server) -> list[int]:
-    """The processes of the workers."""
-    pid = server.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def running(server: Server) -> list[float]:
@@ -58,14 +36,11 @@ def test_streams_of_the_other_workers_survive_a_kill(launch: Callable[..., Serve
         connections.append(Connection(server.port))
         connections[-1].socket.sendall(request_bytes("POST", CHAT, stream, {"Connection": "close"}))
         connections[-1].read_until(b'"content":"')
-    os.kill(workers(server)[0], signal.SIGKILL)
+    os.kill(server.workers()[0], signal.SIGKILL)
     whole = [connection.read_rest().endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") for connection in connections]
     assert 0 < sum(whole) < len(whole)
     assert server.post(CHAT, QUESTION).status == 200
-    deadline = time.monotonic() + 15
-    while len(workers(server)) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(lambda: len(server.workers()) == 2, 15)
 
 
 def limited(files: int) -> Callable[[], None]:
@@ -73,7 +48,7 @@ def limited(files: int) -> Callable[[], None]:
 
 
 def test_more_connections_than_files_may_be_open(tmp_path: Path) -> None:
-    server = spawn(tmp_path, (*TINY, *INSTANT), preexec_fn=limited(80))
+    server = start(tmp_path, (*TINY, *INSTANT), preexec_fn=limited(80))
     try:
         server.wait_until_up()
         idle = [connect(server.port) for _ in range(100)]
@@ -107,7 +82,7 @@ def test_hardly_any_file_may_be_open(runner: str) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_full_disk_for_the_log(tmp_path: Path) -> None:
-    server = spawn(tmp_path, (*TINY, *INSTANT, "--enable-access-log"), output="/dev/full")
+    server = start(tmp_path, (*TINY, *INSTANT, "--enable-access-log"), log=Path("/dev/full"))
     try:
         server.wait_until_up()
         for path in ("/v1/models", "/nowhere"):

@@ -208,7 +208,7 @@ def test_each_rank_has_ports_of_its_own_and_a_new_worker_takes_over_those_of_a_d
         consumers = (first, second)
         spread(server, consumers, lambda consumer: consumer.sequences[1:])
         assert [consumer.rank for consumer in consumers] == [0, 1]
-        os.kill(workers(server)[0], signal.SIGKILL)
+        os.kill(server.workers()[0], signal.SIGKILL)
         restarted = spread(server, consumers, lambda consumer: sorted(consumer.sequences) != consumer.sequences, any)
         assert restarted.sequences[-1] < restarted.sequences[-2]
 
@@ -234,12 +234,6 @@ def spread(server, consumers, wanted, enough=all):
                 consumer.sequences.append(int.from_bytes(sequence, "big"))
                 consumer.rank = msgspec.msgpack.decode(payload)[2]
     return next(consumer for consumer in consumers if wanted(consumer))
-
-
-def workers(server):
-    """The process ids of a server's workers."""
-    pid = server.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_arrays_for_consumers_of_older_releases(servers):
@@ -319,7 +313,7 @@ def refusal(launch, flags):
 
 def test_without_the_flag_nothing_is_opened_or_imported(tiny):
     assert tiny.get("/kv_event_sources").json() == {}
-    maps = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in (tiny.process.pid, *workers(tiny)))
+    maps = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in (tiny.process.pid, *tiny.workers()))
     assert "pydantic_core" in maps
     assert "zmq" not in maps
     assert "msgspec" not in maps

@@ -5,13 +5,12 @@ import re
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable
 
 import openai
 import pytest
 import requests
 from server import APP, INSTANT, ROOT, TINY, Server, ServerPool, clean_environment, command, free_port
+from waiting_support import eventually
 
 from vllm_mock.lora import LoRAAdapters
 from vllm_mock.metrics.lora_info import add_lora_info, merge_lora_info
@@ -21,7 +20,6 @@ from vllm_mock.shared import SharedStore
 
 ALIAS = "X-Amzn-SageMaker-Adapter-Alias"
 
-WAIT_SECONDS = 30.0
 SLOW = (*TINY, "--time-to-first-token", "50", "--inter-token-latency", "20", "--metrics-mode", "live")
 
 
@@ -35,13 +33,6 @@ def names(server: Server) -> list[str]:
 
 def complete(server: Server, model: str, tokens: int = 1, prompt: str = "hello") -> requests.Response:
     return post(server, "/v1/completions", model=model, prompt=prompt, max_tokens=tokens, ignore_eos=True)
-
-
-def eventually(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not check() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert check()
 
 
 def adapters_now(server: Server) -> tuple[str, str] | None:
@@ -253,13 +244,8 @@ def test_all_workers_know_an_adapter_and_a_new_one_learns_it(servers: ServerPool
     server = servers.get(*TINY, *INSTANT, "--data-parallel-size", "2")
     assert post(server, "/v1/load_lora_adapter", lora_name="sql", lora_path="/sql").status_code == 200
     assert {tuple(names(server)) for _ in range(12)} == {("tiny", "alias2", "sql")}
-    children = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True).stdout.split()
+    children = server.workers()
     for child in children:
-        os.kill(int(child), signal.SIGKILL)
-
-    def replaced() -> bool:
-        listed = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True).stdout
-        return len(set(listed.split()) - set(children)) == 2
-
-    eventually(replaced)
+        os.kill(child, signal.SIGKILL)
+    eventually(lambda: len(set(server.workers()) - set(children)) == 2)
     assert {complete(server, "sql").json()["model"] for _ in range(6)} == {"sql"}

@@ -2,7 +2,6 @@
 
 import contextlib
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from raw_http import Connection, collect_streams
 from server import INSTANT, TINY, Server, ServerPool
+from waiting_support import eventually
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
@@ -42,15 +42,6 @@ class Growth:
 
     def of(self, name: str, **labels: str) -> float:
         return Page(self._server).value(name, **labels) - self._before.value(name, **labels)
-
-
-def settles(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def question(**parameters: Any) -> dict[str, Any]:
@@ -130,7 +121,7 @@ def test_counters_agree_with_usage(instant: Server, stream: bool) -> None:
         completion_tokens += usage["completion_tokens"]
     sequences = sum(count for _, _, count in TRAFFIC)
     assert len(reasons) == sequences
-    assert settles(lambda: growth.of("vllm:e2e_request_latency_seconds_count") == sequences)
+    eventually(lambda: growth.of("vllm:e2e_request_latency_seconds_count") == sequences, SETTLE_SECONDS)
     assert growth.of("vllm:generation_tokens_total") == completion_tokens
     assert growth.of("vllm:prompt_tokens_total") == prompt_tokens
     for reason in ("stop", "length"):
@@ -196,7 +187,7 @@ def test_gauges_under_load(servers: ServerPool) -> None:
         for _ in range(5):
             connection = stack.enter_context(Connection(server.port))
             connection.send("POST", CHAT, question(stream=True, max_tokens=60))
-        assert settles(lambda: Page(server).value("vllm:num_requests_waiting") == 3)
+        eventually(lambda: Page(server).value("vllm:num_requests_waiting") == 3, SETTLE_SECONDS)
         page = Page(server)
         assert page.value("vllm:num_requests_running") == 2
         assert page.value("vllm:num_requests_waiting_by_reason", reason="capacity") == 3
@@ -205,8 +196,8 @@ def test_gauges_under_load(servers: ServerPool) -> None:
         assert page.value("vllm:kv_cache_usage_perc") == pytest.approx(8 / 64, rel=0.2)
         report = server.post("/tokenize", {"prompt": "x"}, {"endpoint-load-metrics-format": "text"})
         assert report.header("endpoint-load-metrics") is None
-    assert settles(lambda: Page(server).value("vllm:num_requests_waiting") == 0)
-    assert settles(lambda: Page(server).value("vllm:num_requests_running") == 0)
+    eventually(lambda: Page(server).value("vllm:num_requests_waiting") == 0, SETTLE_SECONDS)
+    eventually(lambda: Page(server).value("vllm:num_requests_running") == 0, SETTLE_SECONDS)
     assert Page(server).value("vllm:kv_cache_usage_perc") == 0
 
 
@@ -215,7 +206,7 @@ def test_whoever_leaves_is_no_success(paced: Server) -> None:
     with Connection(paced.port) as connection:
         connection.send("POST", CHAT, question(stream=True, max_tokens=200, ignore_eos=True))
         connection.read_until(b'"content":"')
-    assert settles(lambda: Page(paced).value("vllm:num_requests_running") == 0)
+    eventually(lambda: Page(paced).value("vllm:num_requests_running") == 0, SETTLE_SECONDS)
     assert growth.of("vllm:request_success_total") == 0
     assert growth.of("vllm:time_to_first_token_seconds_count") == 1
 
@@ -227,7 +218,7 @@ def test_latencies_are_those_that_clients_measure(paced: Server) -> None:
     """The server cannot know the way to the client: it may be quicker by what the way takes, never slower."""
     growth = Growth(paced)
     streams = collect_streams(paced.port, CHAT, [question(stream=True, max_tokens=25, ignore_eos=True)] * 6, 0.005)
-    assert settles(lambda: growth.of("vllm:e2e_request_latency_seconds_count") == 6)
+    eventually(lambda: growth.of("vllm:e2e_request_latency_seconds_count") == 6, SETTLE_SECONDS)
 
     def mean(family: str) -> float:
         return growth.of(f"{family}_sum") / growth.of(f"{family}_count")
@@ -249,7 +240,7 @@ def test_waiting_shows_as_queue_time(servers: ServerPool) -> None:
     server = servers.get(*LIVE, "--max-num-seqs", "1", "--time-to-first-token", "80ms", "--inter-token-latency", "0")
     growth = Growth(server)
     collect_streams(server.port, CHAT, [question(stream=True, max_tokens=2)] * 4)
-    assert settles(lambda: growth.of("vllm:request_queue_time_seconds_count") == 4)
+    eventually(lambda: growth.of("vllm:request_queue_time_seconds_count") == 4, SETTLE_SECONDS)
     # 0 + 80 + 160 + 240 ms.
     assert growth.of("vllm:request_queue_time_seconds_sum") == pytest.approx(0.480, rel=0.25)
     assert growth.of("vllm:time_to_first_token_seconds_sum") == pytest.approx(0.800, rel=0.25)

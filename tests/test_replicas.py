@@ -1,14 +1,13 @@
 """The share of the metrics follows the Deployment: the real kubernetes client against a fake API server."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fake_kubernetes import FakeKubernetes
 from server import INSTANT, TINY, Server, ServerPool
-
-WAIT_SECONDS = 60.0
+from waiting_support import eventually
 
 
 @pytest.fixture
@@ -38,19 +37,12 @@ def source(server: Server, name: str) -> float:
     return reading(server, f'vllm_mock:deployment_replicas{{source="{name}"}}')
 
 
-def eventually(value: Callable[[], float], expected: float) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < deadline and value() != expected:
-        time.sleep(0.05)
-    assert value() == expected
-
-
 def test_the_share_follows_the_replicas(cluster: FakeKubernetes, server: Server) -> None:
-    eventually(lambda: source(server, "watch"), 1.0)
+    eventually(lambda: source(server, "watch") == 1.0)
     assert share(server) == 100.0
     for replicas, expected in ((5, 20.0), (0, 100.0), (None, 100.0), (4, 25.0)):
         cluster.scale(replicas)
-        eventually(lambda: share(server), expected)
+        eventually(lambda expected=expected: share(server) == expected)
     paths = {path for path, _ in cluster.requests}
     assert paths == {"/apis/apps/v1/namespaces/default/deployments"}
     # One watch told of all of it; no scrape asked for anything.
@@ -59,26 +51,26 @@ def test_the_share_follows_the_replicas(cluster: FakeKubernetes, server: Server)
 
 def test_the_count_survives_what_happens_to_the_watch(cluster: FakeKubernetes, server: Server) -> None:
     cluster.scale(5)
-    eventually(lambda: share(server), 20.0)
+    eventually(lambda: share(server) == 20.0)
     cluster.drop_connections()
     cluster.scale(10)
-    eventually(lambda: share(server), 10.0)
+    eventually(lambda: share(server) == 10.0)
     cluster.expire()
     cluster.scale(2)
-    eventually(lambda: share(server), 50.0)
+    eventually(lambda: share(server) == 50.0)
     cluster.delete()
-    eventually(lambda: source(server, "stale"), 2.0)
+    eventually(lambda: source(server, "stale") == 2.0)
     assert share(server) == 50.0
     cluster.create(4)
-    eventually(lambda: share(server), 25.0)
+    eventually(lambda: share(server) == 25.0)
     assert source(server, "watch") == 4.0
 
 
 def test_an_api_server_that_is_away_changes_nothing(cluster: FakeKubernetes, server: Server) -> None:
     cluster.scale(5)
-    eventually(lambda: share(server), 20.0)
+    eventually(lambda: share(server) == 20.0)
     cluster.stop()
-    eventually(lambda: source(server, "stale"), 5.0)
+    eventually(lambda: source(server, "stale") == 5.0)
     assert share(server) == 20.0
     began = time.monotonic()
     server.get("/metrics")
@@ -86,7 +78,7 @@ def test_an_api_server_that_is_away_changes_nothing(cluster: FakeKubernetes, ser
     assert time.monotonic() - began < 2.0
     cluster.start()
     cluster.scale(8)
-    eventually(lambda: share(server), 12.5)
+    eventually(lambda: share(server) == 12.5)
 
 
 def test_without_rights_the_default_stays_and_one_line_says_so(tmp_path: Path, servers: ServerPool) -> None:
@@ -94,14 +86,14 @@ def test_without_rights_the_default_stays_and_one_line_says_so(tmp_path: Path, s
     try:
         cluster.forbidden = True
         server = servers.get(*TINY, *INSTANT, environ={**cluster.environment, "DEFAULT_REPLICAS": "4"})
-        eventually(lambda: float(len(cluster.requests) > 2), 1.0)
+        eventually(lambda: len(cluster.requests) > 2)
         assert share(server) == 25.0
         assert source(server, "default") == 4.0
         lines = [line for line in server.log.read_text().splitlines() if "forbidden" in line]
         assert len(lines) == 1
         assert "HTTP 403" in lines[0]
         cluster.forbidden = False
-        eventually(lambda: share(server), 100.0)
+        eventually(lambda: share(server) == 100.0)
     finally:
         cluster.stop()
 

@@ -2,8 +2,6 @@
 
 import json
 import re
-import time
-from collections.abc import Callable
 from typing import Any
 
 import openai
@@ -11,9 +9,9 @@ import pydantic
 import pytest
 import requests
 from server import INSTANT, ROOT, TINY, Server, ServerPool
+from waiting_support import eventually
 
 CAPTURES = ROOT / "tests" / "contract" / "responses"
-WAIT_SECONDS = 30.0
 SHORT = ("--output-tokens-mean", "3", "--output-tokens-std-dev", "0")
 SECOND = (
     *("--tokenizer", TINY[1], "--served-model-name", "tiny", "--max-model-len", "512", *INSTANT, "--mode", "echo"),
@@ -215,13 +213,6 @@ def test_log_probabilities(client: openai.OpenAI) -> None:
     part = response.output[0].content[0]  # type: ignore[union-attr, index]
     assert len(part.logprobs) == 4
     assert all(len(entry.top_logprobs) == 2 for entry in part.logprobs)
-
-
-def eventually(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not check() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert check()
 
 
 def test_background_responses(servers: ServerPool) -> None:

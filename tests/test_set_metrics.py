@@ -6,15 +6,13 @@ import re
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable
 
 import pytest
 import requests
 from server import CHAR_TOKENIZER, INSTANT, ROOT, TINY, Server, ServerPool, clean_environment
+from waiting_support import eventually
 
 SUCCESS = {"status": "success", "message": "Overrides updated"}
-WAIT_SECONDS = 30.0
 
 
 def url(server: Server) -> str:
@@ -23,19 +21,6 @@ def url(server: Server) -> str:
 
 def series(server: Server, name: str) -> list[str]:
     return [line for line in requests.get(server.base_url + "/metrics").text.splitlines() if line.startswith(name)]
-
-
-def eventually(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not check() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert check()
-
-
-def workers(server: Server) -> list[int]:
-    """The process ids of gunicorn's workers."""
-    listed = subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True).stdout
-    return [int(pid) for pid in listed.split()]
 
 
 def test_the_readmes_commands_work_as_pasted(servers: ServerPool) -> None:
@@ -142,9 +127,9 @@ def test_four_workers_show_all_engines_and_the_same_overrides(servers: ServerPoo
         thread.join()
     assert requests.get(url(server)).json() == {"running": 8, **dict.fromkeys(KEYS, 9)}
 
-    victim = workers(server)[1]
+    victim = server.workers()[1]
     os.kill(victim, signal.SIGKILL)
-    eventually(lambda: len(set(workers(server)) - {victim}) == 4)
+    eventually(lambda: len(set(server.workers()) - {victim}) == 4)
     for _ in range(8):
         assert requests.get(url(server)).json() == {"running": 8, **dict.fromkeys(KEYS, 9)}
     requests.delete(url(server))

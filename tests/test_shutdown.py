@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from raw_http import END_OF_CHUNKS, Connection
 from server import APP, GTHREAD, GUNICORN, TINY, WERKZEUG, Server
+from waiting_support import eventually
 
 CHAT = "/v1/chat/completions"
 Launch = Callable[..., Server]
@@ -37,10 +38,7 @@ def begin_stream(server: Server, tokens: int, **parameters: Any) -> Connection:
 
 def wait_until_draining(server: Server) -> None:
     """Returns when the signal has reached the worker: the state shows on connections that are new."""
-    deadline = time.monotonic() + STUCK_SECONDS
-    while server.get("/ready").status != 503:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(lambda: server.get("/ready").status == 503, STUCK_SECONDS)
 
 
 def slow(launch: Launch, timeout: int, runner: str = APP) -> Server:

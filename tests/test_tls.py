@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from raw_http import END_OF_CHUNKS, connect, request_bytes
 from server import APP, GTHREAD, INSTANT, ROOT, TINY, Server, clean_environment, start
+from waiting_support import eventually
 
 CHAT = "/v1/chat/completions"
 RUNNERS = pytest.mark.parametrize("runner", [APP, GTHREAD])
@@ -99,22 +100,13 @@ def test_only_known_clients_are_served_and_their_leaving_is_noticed(https: Serve
     for stream in (False, True):
         with known.wrap_socket(connect(https.port), server_hostname="localhost") as connection:
             connection.sendall(request_bytes("POST", CHAT, question(stream=stream)))
-            assert settles(running, True)
+            eventually(running, 30)
             if stream:
                 # Says farewell, which stays unread in the server's buffer.
                 connection.settimeout(0)
                 with contextlib.suppress(OSError):
                     connection.unwrap()
-        assert settles(running, False)
-
-
-def settles(condition: Any, expected: bool) -> bool:
-    deadline = time.monotonic() + 30
-    while condition() != expected:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+        eventually(lambda: not running(), 30)
 
 
 @RUNNERS
