@@ -4,96 +4,48 @@ from __future__ import annotations
 
 import http.server
 import json
-import os
 import re
-import shlex
-import socket
 import subprocess
 import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from server import GUNICORN, ROOT, clean_environment, free_port, running
 
-ROOT = Path(__file__).resolve().parent.parent
 OPENAI_SCRIPT = "test_openai_endpoints.py"
 VLLM_SCRIPT = "test_vllm_endpoints.py"
 SCRIPTS = [OPENAI_SCRIPT, VLLM_SCRIPT]
-# Limits of a hang, in seconds; nothing here is expected to come near them.
-START_LIMIT = 60
+# Of a hang, in seconds; nothing here is expected to come near it.
 RUN_LIMIT = 300
 
 
-def clean_environment(**variables: str) -> dict[str, str]:
-    """The environment without what would change the server, the keys of the scripts or their way to it."""
-    ours = ("VLLM_", "OPENAI_", "MOCK_", "METRICS_OVERRIDES", "MODEL_NAME", "SERVER_PORT", "SIMULATION")
+def script_environment(**variables: str) -> dict[str, str]:
+    """The environment without what would change the keys of the scripts or their way to the server."""
     proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(ours) and name.upper() not in proxies
+        name: value
+        for name, value in clean_environment().items()
+        if not name.startswith("OPENAI_") and name.upper() not in proxies
     }
     return {**kept, **variables}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_LIMIT
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.05)
-    pytest.fail(f"the server does not answer on port {port}:\n{log.read_text()}")
-
-
-@contextmanager
-def serving(log: Path, *flags: str, gunicorn: bool = False) -> Iterator[str]:
-    """The base URL, without /v1, of `python app.py`, or of `gunicorn wsgi:app`, with these flags on a free port."""
-    port = free_port()
-    command, variables = [sys.executable, "app.py", *flags], {"SERVER_PORT": str(port)}
-    if gunicorn:
-        command, variables["VLLM_MOCK_ARGS"] = [sys.executable, "-m", "gunicorn", "wsgi:app"], shlex.join(flags)
-    with log.open("wb") as output:
-        environment = clean_environment(STANDALONE_MODE="true", **variables)
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            wait_until_healthy(process, port, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server as the README starts it: default model, latencies and metrics, no key."""
-    with serving(tmp_path_factory.mktemp("server") / "log") as base_url:
-        yield base_url
+    with running(tmp_path_factory.mktemp("server")) as started:
+        yield started.base_url
 
 
 @pytest.fixture(scope="module")
 def keyed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A fast server with two names, live metrics and an API key, under gunicorn's own command."""
-    flags = ["--served-model-name", "first", "second", "--metrics-mode", "live", "--api-key", "right-key"]
-    flags += ["--time-to-first-token", "2ms", "--inter-token-latency", "1ms"]
-    with serving(tmp_path_factory.mktemp("keyed") / "log", *flags, gunicorn=True) as base_url:
-        yield base_url
+    flags = ("--served-model-name", "first", "second", "--metrics-mode", "live", "--api-key", "right-key")
+    latencies = ("--time-to-first-token", "2ms", "--inter-token-latency", "1ms")
+    with running(tmp_path_factory.mktemp("keyed"), (*flags, *latencies), runner=GUNICORN) as started:
+        yield started.base_url
 
 
 def run_script(script: str, base_url: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -101,7 +53,7 @@ def run_script(script: str, base_url: str, *arguments: str, **variables: str) ->
     return subprocess.run(
         [sys.executable, script, "--base-url", url, *arguments],
         cwd=ROOT,
-        env=clean_environment(**variables),
+        env=script_environment(**variables),
         capture_output=True,
         text=True,
         timeout=RUN_LIMIT,
