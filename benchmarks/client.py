@@ -46,12 +46,12 @@ def client_command() -> tuple[str, ...]:
     return (str(program),)
 
 
-def http_request(path: str, body: dict[str, Any]) -> bytes:
-    """A whole HTTP/1.1 request with a JSON body."""
+def http_request(path: str, body: dict[str, Any], fields: str = "") -> bytes:
+    """A whole HTTP/1.1 request with a JSON body; `fields` are further lines of its head."""
     payload = json.dumps(body).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(payload)}\r\n\r\n"
+        f"Content-Length: {len(payload)}\r\n{fields}\r\n"
     )
     return head.encode() + payload
 

@@ -9,23 +9,21 @@ megabyte, or if anything was left behind: file descriptors, running or waiting r
 import argparse
 import json
 import socket
-import struct
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 from client import Load, http_request, run_load
+from metrics_page import Page
 from processes import pss_megabytes
 from run import INSTANT_FLAGS, REQUEST_CONNECTIONS, REQUEST_TOKENS, allow_many_files, chat
 from server import RESULTS, Server
+from soak_clients import RESET_ON_CLOSE
 
 ROWS = 10
 WINDOW_SECONDS = 5.0
 STREAMS_AT_ONCE = 250
-# On, zero seconds: closing sends RST.
-RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 ALLOWED_GROWTH_MB = 1.0
 
 Row = dict[str, float]
@@ -70,7 +68,7 @@ def open_and_leave(port: int, request: bytes) -> None:
         if number % 2:
             connection.recv(4096)
         if number % 4 < 2:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         connection.close()
 
 
@@ -87,10 +85,8 @@ def row(server: Server, done: int) -> Row:
 
 def in_flight(port: int) -> float:
     """Requests that run or wait, by the server's own account."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
-        lines = page.read().decode().splitlines()
-    gauges = ("vllm:num_requests_running{", "vllm:num_requests_waiting{")
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(gauges))
+    page = Page(port)
+    return page.total("vllm:num_requests_running") + page.total("vllm:num_requests_waiting")
 
 
 def print_row(what: str, found: Row) -> None:

@@ -7,13 +7,14 @@ Prints what it finds and writes benchmarks/results/simulator.json.
 
 import argparse
 import json
-import os
 import sys
 import time
 from typing import Any
 
 from client import Load, run_load
+from metrics_page import Page
 from processes import pss_megabytes
+from run import take_precedence
 from server import RESULTS, ROOT, Server
 
 sys.path.insert(0, str(ROOT))
@@ -78,22 +79,12 @@ def chat(model: str, max_tokens: int, *, stream: bool) -> dict[str, Any]:
     return {"model": model, "messages": messages, "max_tokens": max_tokens, "ignore_eos": True, "stream": stream}
 
 
-def gauge(server: Server, name: str) -> float:
-    """A value of /metrics."""
-    import urllib.request
-
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as page:
-        lines = page.read().decode().splitlines()
-    return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + "{"))
-
-
 def measure_streams() -> dict[str, Any]:
     """256 streams that outlast the window, at steps of about 10 ms."""
     load = Load(STREAMS, chat(FAST_MODEL, 2000, stream=True), ramp=2.0, warm=1.0, measure=6.0, interval_ms=10.0)
     with Server([*FAST, "--max-num-seqs", str(STREAMS)]) as server:
         figures = run_load(server, load)
-        lag = gauge(server, "vllm_mock:simulator_lag_seconds")
-        stream_lag = gauge(server, "vllm_mock:stream_lag_seconds")
+        page = Page(server.port)
     return {
         "streams": STREAMS,
         "step_ms": figures["mean_gap"],
@@ -102,8 +93,8 @@ def measure_streams() -> dict[str, Any]:
         "core_share": figures["server_cpu"] / figures["seconds"],
         "others_on_server_core": figures["other_cpu"],
         "tokens_per_read": figures["tokens"] / max(1, figures["reads"]),
-        "worst_step_lag_ms": 1000 * lag,
-        "worst_token_lag_ms": 1000 * stream_lag,
+        "worst_step_lag_ms": 1000 * page.total("vllm_mock:simulator_lag_seconds"),
+        "worst_token_lag_ms": 1000 * page.total("vllm_mock:stream_lag_seconds"),
         "errors": figures["errors"],
     }
 
@@ -116,7 +107,7 @@ def measure_memory() -> dict[str, Any]:
         total = 0.0
         while total < REQUESTS:
             run_load(server, Load(64, chat(MODEL, 16, stream=False), ramp=0.1, warm=0.0, measure=4.0))
-            total = gauge(server, "vllm:request_generation_tokens_count")
+            total = Page(server.port).total("vllm:request_generation_tokens_count")
             if total >= 10_000 * (len(found) + 1):
                 found[f"{total:.0f}"] = pss_megabytes(server.pids)
     return {"pss_mb_after_requests": found}
@@ -129,7 +120,7 @@ def main() -> None:
     options = parser.parse_args()
     parts = options.only
     if options.realtime:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        take_precedence()
     figures: dict[str, Any] = {}
     if "steps" in parts:
         figures["step_us"] = {str(batch): measure_step(batch, False) for batch in BATCHES}

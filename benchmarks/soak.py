@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metrics_page import Page
 from processes import family, pss_megabytes
 from server import RESULTS, ROOT, Server
 from soak_clients import CHAT, LARGEST_BODY, Book, Client
@@ -64,27 +65,6 @@ def state(pids: list[int]) -> State:
         status = Path(f"/proc/{pid}/status").read_text()
         threads += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Threads:"))
     return State(sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids), threads, pss_megabytes(pids))
-
-
-class Page:
-    """A scrape of /metrics."""
-
-    def __init__(self, port: int) -> None:
-        # Overrides may hide what the engine knows.
-        self._samples: dict[str, float] = {}
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-            for line in answer.read().decode().splitlines():
-                if line and not line.startswith("#"):
-                    name, _, value = line.rpartition(" ")
-                    self._samples[name] = float(value)
-
-    def total(self, name: str, *labels: str) -> float:
-        """The sum of the samples of this name whose labels contain all of `labels`."""
-        return sum(
-            value
-            for key, value in self._samples.items()
-            if key.partition("{")[0] == name and all(label in key for label in labels)
-        )
 
 
 def load(port: int, book: Book, clients: int, seconds: float, seed: int) -> None:

@@ -11,12 +11,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from client import http_request
+
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 LARGEST_BODY = 200_000
 TIMEOUT_SECONDS = 60.0
 # The server closes after 5 s.
 MOST_IDLE_SECONDS = 2.0
+# On, zero seconds: closing sends RST.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -116,7 +119,7 @@ class Client:
         """Two requests at once on one connection."""
         body = {**self._question(), "max_tokens": 2}
         with socket.create_connection(("127.0.0.1", self._port), TIMEOUT_SECONDS) as connection:
-            connection.sendall(_request(CHAT, body) + _request(CHAT, body, "Connection: close\r\n"))
+            connection.sendall(http_request(CHAT, body) + http_request(CHAT, body, "Connection: close\r\n"))
             reader = connection.makefile("rb")
             answers = reader.read().split(b"HTTP/1.1 ")[1:]
         assert len(answers) == 2, answers
@@ -136,7 +139,7 @@ class Client:
 
     def _leave(self, body: dict[str, Any], after_bytes: int) -> None:
         with socket.create_connection(("127.0.0.1", self._port), TIMEOUT_SECONDS) as connection:
-            connection.sendall(_request(CHAT, body))
+            connection.sendall(http_request(CHAT, body))
             self._book.add(left=1, left_tokens=body["max_tokens"], left_prompts=1)
             taken = 0
             while taken < after_bytes and (data := connection.recv(4096)):
@@ -167,7 +170,7 @@ class Client:
     def broken_request(self) -> None:
         """What is no HTTP, or half of it."""
         data = self._random.choice(
-            (b"\0\1\2\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", _request(CHAT, {"model": "tiny"})[:60], b"POST ")
+            (b"\0\1\2\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", http_request(CHAT, {"model": "tiny"})[:60], b"POST ")
         )
         with socket.create_connection(("127.0.0.1", self._port), TIMEOUT_SECONDS) as connection:
             connection.sendall(data)
@@ -205,7 +208,7 @@ class Client:
         body = self._question(stream=True, max_tokens=40)
         raw = b""
         with socket.create_connection(("127.0.0.1", self._port), TIMEOUT_SECONDS) as connection:
-            connection.sendall(_request(CHAT, body, f"x-soak: {header}\r\n"))
+            connection.sendall(http_request(CHAT, body, f"x-soak: {header}\r\n"))
             self._book.add(left=1, left_tokens=40, left_prompts=1)
             try:
                 while data := connection.recv(65_536):
@@ -284,9 +287,3 @@ class Client:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def _request(path: str, body: dict[str, Any], fields: str = "") -> bytes:
-    data = json.dumps(body).encode()
-    lines = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
-    return f"{lines}{fields}\r\n".encode() + data

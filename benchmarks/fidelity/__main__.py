@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.fidelity.package import measurements
+from benchmarks.fidelity.package import PACKAGES, measurements
 from benchmarks.fidelity.picture import draw
 from benchmarks.fidelity.report import Judged, tables, write_rows
 from benchmarks.fidelity.rows import Row, read_rows
@@ -23,7 +23,6 @@ from benchmarks.fidelity.workload import Prediction, predict
 from vllm_mock.settings import SettingsError
 
 RESULTS = Path(__file__).parents[1] / "results" / "fidelity"
-PACKAGES = Path.home() / ".cache" / "vllm-mock" / "aiconfigurator-core"
 
 
 def main() -> int:

@@ -21,15 +21,13 @@ except ImportError:
     sys.exit("the fit needs scipy: pip install scipy")
 
 from benchmarks.fidelity.constants import Constants, start, used
-from benchmarks.fidelity.package import measurements
+from benchmarks.fidelity.package import PACKAGES, measurements
 from benchmarks.fidelity.rows import Row, read_rows
 from benchmarks.fidelity.split import FITTED, groups, purpose
 from benchmarks.fidelity.stages import BLACKWELL, HOPPER, Stage, before_blackwell, for_h100
 from benchmarks.fidelity.steps import Recorded, record
 from benchmarks.fidelity.written import write
 from vllm_mock.engine.step_time.terms import terms
-
-PACKAGES = Path.home() / ".cache" / "vllm-mock" / "aiconfigurator-core"
 
 # Rows of more requests, or that wait longer, measure the queue. MiniMax's on B200 were wanted for the large batches.
 _MOST_REQUESTS, _MOST_OF_MINIMAX = 256, 512

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 REQUIREMENTS = ("aiconfigurator-core==0.12.0", "pyyaml", "packaging")
+# Where it is installed unless told otherwise.
+PACKAGES = Path.home() / ".cache" / "vllm-mock" / "aiconfigurator-core"
 _MEASUREMENTS = Path("aiconfigurator_core/systems/silicon_sample.csv")
 
 
