@@ -88,14 +88,13 @@ class Types:
     def _named(self, schema: Any, fields: Any, kind: str) -> Any:
         identity = f"{schema['cls'].__module__}.{schema['cls'].__qualname__}"
         if identity not in self._numbers:
-            number = self._numbers[identity] = len(self.named)
+            self._numbers[identity] = len(self.named)
             entry: dict[str, Any] = {"name": schema["cls"].__name__, "kind": kind, "fields": {}}
             self.named.append(entry)
             for name, field in fields.items():
                 optional = not field.get("required", True) or field["schema"]["type"] == "default"
                 key = field.get("validation_alias", name)
                 entry["fields"][key] = [self._of(field["schema"]), not optional]
-            assert self.named[number] is entry
         return ["type", self._numbers[identity]]
 
 
