@@ -44,22 +44,18 @@ class AnswerOptions:
         """JSON text for the end of a choice: where its KV cache is, if a peer is to go on with it."""
         return "null" if self.handed_over_by is None else compact(self.handed_over_by.params(run.handle))
 
-    def first_of_last_flush(self, last: int) -> int:
-        """The first position that the final chunk carries, given the position of the last token."""
+    def flushes(self, start: int, end: int, last: int) -> Iterator[tuple[int, int]]:
+        """(first, last) positions of the chunks sent while tokens start..end-1 arrive, `stream_interval` tokens each.
+
+        The first token goes out at once; those behind the last full group wait for the final chunk, the one that
+        carries the `last` token of all.
+        """
         interval = self.stream_interval
-        if last == 0 or interval == 1:
-            return last
-        return (last - 1) // interval * interval + 1
-
-
-def flush_positions(start: int, end: int, interval: int) -> Iterator[tuple[int, int]]:
-    """(first, last) positions of the chunks sent while tokens start..end-1 arrive, `interval` tokens a chunk.
-
-    The first token goes out at once; those behind the last full group wait for the final chunk.
-    """
-    for position in range(start, end):
-        if position % interval == 0:
-            yield max(0, position - interval + 1), position
+        for position in range(start, min(end, last)):
+            if position % interval == 0:
+                yield max(0, position - interval + 1), position
+        if end > last:
+            yield last if last == 0 or interval == 1 else (last - 1) // interval * interval + 1, last
 
 
 def final_usage(runs: Sequence[Run], options: AnswerOptions, *, chat: bool) -> Usage:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from vllm_mock.protocol.json_text import compact, quote, to_bytes
 from vllm_mock.protocol.logprobs import chat_logprobs
 from vllm_mock.protocol.sse import DONE, ChatChunks, Token, json_ids
-from vllm_mock.routes.openai.answer import AnswerOptions, final_usage, flush_positions
+from vllm_mock.routes.openai.answer import AnswerOptions, final_usage
 from vllm_mock.routes.openai.request_metrics import usage_chunk_metrics
 from vllm_mock.routes.openai.runs import Run
 
@@ -24,7 +24,7 @@ class ChatStream:
         self._echo = echo
         self._begun = False
         self._prompt_tokens = len(runs[0].prompt.token_ids)
-        self._plain = options.plain and not stream.continuous_usage
+        self._plain = options.plain and not stream.continuous_usage and runs[0].output is None
         self._parts = [self._chunks.plain_parts(index) for index in range(len(runs))]
         self._texts = [run.plan.deltas if self._plain else () for run in runs]
 
@@ -41,13 +41,12 @@ class ChatStream:
             before, after = self._parts[choice]
             texts = plan.deltas[start : min(end, last)]
             chunks = [f"{before}{quote(text)}{after}" for text in texts]
+            # Of those that follow only the final one is left.
+            start = last
         else:
-            chunks = [
-                self._chunks.token(choice, self._token(choice, first, position), self._prompt_tokens, position + 1)
-                for first, position in flush_positions(start, min(end, last), self._options.stream_interval)
-            ]
-        if end > last:
-            chunks.append(self._finish(choice, last))
+            chunks = []
+        for first, position in self._options.flushes(start, end, last):
+            chunks.append(self._chunk(choice, first, position, finished=position == last))
         return head + to_bytes("".join(chunks))
 
     def _opening(self) -> bytes:
@@ -72,10 +71,12 @@ class ChatStream:
         ids = plan.ids(first, last) if self._options.return_token_ids else None
         return Token("".join(plan.deltas[first : last + 1]), logprobs, json_ids(ids))
 
-    def _finish(self, choice: int, last: int) -> str:
+    def _chunk(self, choice: int, first: int, last: int, *, finished: bool) -> str:
+        """One chunk with the tokens first..last of a choice."""
         plan = self._runs[choice].plan
-        first = self._options.first_of_last_flush(last)
         token = Token(plan.deltas[last]) if self._plain else self._token(choice, first, last)
+        if not finished:
+            return self._chunks.token(choice, token, self._prompt_tokens, last + 1)
         transfer = self._options.kv_transfer_params(self._runs[choice])
         return self._chunks.finish(
             choice, token, plan.finish_reason, plan.stop_reason, self._prompt_tokens, plan.count(last), transfer

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from vllm_mock.protocol.json_text import quote, to_bytes
 from vllm_mock.protocol.sse import DONE, CompletionChunks, StreamOptions, Token, json_ids
-from vllm_mock.routes.openai.answer import AnswerOptions, final_usage, flush_positions
+from vllm_mock.routes.openai.answer import AnswerOptions, final_usage
 from vllm_mock.routes.openai.completion_choice import CompletionEcho
 from vllm_mock.routes.openai.request_metrics import usage_chunk_metrics
 from vllm_mock.routes.openai.runs import Run
@@ -39,16 +39,15 @@ class CompletionStream:
         if self._plain:
             before, after = self._parts[choice]
             chunks = [f"{before}{quote(text)}{after}" for text in plan.deltas[start : min(end, last)]]
+            # Of those that follow only the final one is left.
+            start = last
         else:
-            chunks = [
-                self._chunk(choice, first, position)
-                for first, position in flush_positions(start, min(end, last), self._options.stream_interval)
-            ]
-        if end > last:
-            chunks.append(self._chunk(choice, self._options.first_of_last_flush(last), last, finished=True))
+            chunks = []
+        for first, position in self._options.flushes(start, end, last):
+            chunks.append(self._chunk(choice, first, position, finished=position == last))
         return to_bytes("".join(chunks))
 
-    def _chunk(self, choice: int, first: int, last: int, finished: bool = False) -> str:
+    def _chunk(self, choice: int, first: int, last: int, *, finished: bool) -> str:
         """One chunk with the tokens first..last of a choice."""
         run, echo, options = self._runs[choice], self._echoes[choice], self._options
         plan = run.plan

@@ -7,7 +7,7 @@ from vllm_mock.protocol.anthropic import errors
 from vllm_mock.protocol.anthropic import response as anthropic
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.json_text import quote, to_bytes
-from vllm_mock.routes.openai.answer import AnswerOptions, final_usage, flush_positions
+from vllm_mock.routes.openai.answer import AnswerOptions, final_usage
 from vllm_mock.routes.openai.runs import Run
 
 _DELTAS = {
@@ -37,10 +37,8 @@ class MessagesStream:
             self._begun = True
             events.append(self._start)
         last = len(self._run.plan.token_ids) - 1
-        for first, position in flush_positions(start, min(end, last), self._options.stream_interval):
+        for first, position in self._options.flushes(start, end, last):
             events += self._events(first, position)
-        if end > last:
-            events += self._events(self._options.first_of_last_flush(last), last)
         return to_bytes("".join(events))
 
     def end(self) -> bytes:

@@ -1,30 +1,18 @@
 """Renders a streamed chat completion whose text is read by parsers for reasoning or tool calls."""
 
 from vllm_mock.output import OutputDelta, ParsedOutput
-from vllm_mock.protocol.json_text import to_bytes
 from vllm_mock.protocol.sse import Token
-from vllm_mock.routes.openai.answer import flush_positions
 from vllm_mock.routes.openai.chat_stream import ChatStream
 
 
 class ParsedChatStream(ChatStream):
     """As its base; each chunk has what the parsers make of its tokens, and tokens without such have no chunk."""
 
-    def render(self, choice: int, start: int, end: int) -> bytes:
-        """The chunks of the tokens start..end-1 of a choice; before the first of all come the role chunks."""
-        head = b"" if self._begun else self._opening()
-        run = self._runs[choice]
-        assert run.output is not None
-        last = len(run.plan.token_ids) - 1
-        chunks = [
-            self._parsed(choice, run.output, first, position)
-            for first, position in flush_positions(start, min(end, last), self._options.stream_interval)
-        ]
-        if end > last:
-            chunks.append(self._parsed_finish(choice, run.output, last))
-        return head + to_bytes("".join(chunks))
-
-    def _parsed(self, choice: int, output: ParsedOutput, first: int, last: int) -> str:
+    def _chunk(self, choice: int, first: int, last: int, *, finished: bool) -> str:
+        output = self._runs[choice].output
+        assert output is not None
+        if finished:
+            return self._parsed_finish(choice, output, first, last)
         delta = output.deltas[last]
         shows_tokens = self._options.return_token_ids or self._options.logprobs
         if delta is None and (not shows_tokens or self._hides_tokens(choice)):
@@ -33,8 +21,7 @@ class ParsedChatStream(ChatStream):
         usage = self._running_usage(choice, output, last)
         return self._chunks.parsed(choice, delta or OutputDelta(), token.logprobs, token.token_ids, usage)
 
-    def _parsed_finish(self, choice: int, output: ParsedOutput, last: int) -> str:
-        first = self._options.first_of_last_flush(last)
+    def _parsed_finish(self, choice: int, output: ParsedOutput, first: int, last: int) -> str:
         delta = output.deltas[last] or OutputDelta()
         token = self._shown_token(choice, first, last)
         usage = self._running_usage(choice, output, last)

@@ -15,7 +15,7 @@ from vllm_mock.protocol.scale_out.body import Envelope, Generated, token_logprob
 from vllm_mock.protocol.sse import DONE, json_ids
 from vllm_mock.protocol.usage import Usage
 from vllm_mock.routes.openai import headers
-from vllm_mock.routes.openai.answer import AnswerOptions, answer_options, final_usage, flush_positions, stream_options
+from vllm_mock.routes.openai.answer import AnswerOptions, answer_options, final_usage, stream_options
 from vllm_mock.routes.openai.prepare import frame, prepare_token_ids, resolve_model
 from vllm_mock.routes.openai.refusal import StreamedRefusal
 from vllm_mock.routes.openai.request_metrics import whole_answer_metrics
@@ -126,14 +126,12 @@ class GenerateStream:
         """The chunks of the tokens start..end-1 of a choice."""
         last = len(self._runs[choice].plan.token_ids) - 1
         chunks = [
-            self._chunk(choice, first, position)
-            for first, position in flush_positions(start, min(end, last), self._options.stream_interval)
+            self._chunk(choice, first, position, finished=position == last)
+            for first, position in self._options.flushes(start, end, last)
         ]
-        if end > last:
-            chunks.append(self._chunk(choice, self._options.first_of_last_flush(last), last, finished=True))
         return to_bytes("".join(chunks))
 
-    def _chunk(self, choice: int, first: int, last: int, finished: bool = False) -> str:
+    def _chunk(self, choice: int, first: int, last: int, *, finished: bool) -> str:
         run, mode = self._runs[choice], self._envelope.output_mode
         plan = run.plan
         logprobs = _logprobs(run, first, last + 1, mode, self._top_logprobs)
