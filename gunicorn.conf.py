@@ -24,7 +24,7 @@ bind = f"unix:{_settings.uds}" if _settings.uds else f"{_settings.host or '0.0.0
 _module = "deferred_worker" if _settings.data_parallel_size == 1 else "gevent_worker"
 worker_class = f"vllm_mock.serving.{_module}.Worker"
 workers = _settings.data_parallel_size
-worker_connections = connections()
+worker_connections = or_exit(connections)
 backlog = 4096
 keepalive = 5
 # Gateways add long headers and addresses. For the line 0 is no limit; a field it would keep to 8 KiB.

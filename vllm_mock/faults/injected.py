@@ -11,7 +11,14 @@ HEADER = "HTTP_X_RETURN_ERROR"
 PATHS = frozenset(
     ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/inference/v1/generate")
 )
-_TYPES_BY_STATUS = {400: "BadRequestError", 401: "authentication_error", 404: "NotFoundError", 429: "RateLimitError"}
+_TYPES_BY_STATUS = {
+    400: "BadRequestError",
+    401: "authentication_error",
+    404: "NotFoundError",
+    429: "RateLimitError",
+    500: "InternalServerError",
+    503: "ServiceUnavailableError",
+}
 
 
 class Injected:
@@ -44,7 +51,7 @@ class Injected:
             return ApiError.bad_request("The request is not valid.")
         if kind == "model_not_found":
             return ApiError.model_not_found(f"{self._model}-nonexistent", self._aliases)
-        return ApiError(503, "The server is overloaded.", "ServiceUnavailableError")
+        return ApiError(503, "The server is overloaded.", _TYPES_BY_STATUS[503])
 
 
 def returned(header: str) -> ApiError:
@@ -58,8 +65,4 @@ def returned(header: str) -> ApiError:
 
 def error_type(status: int) -> str:
     """The type of an error object by its status, as vLLM names them."""
-    if status in _TYPES_BY_STATUS:
-        return _TYPES_BY_STATUS[status]
-    if status == 503:
-        return "ServiceUnavailableError"
-    return "InternalServerError" if status == 500 else phrase(status)
+    return _TYPES_BY_STATUS.get(status) or phrase(status)

@@ -5,7 +5,6 @@ import math
 import re
 import threading
 import time
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from flask import Response
@@ -15,7 +14,7 @@ from vllm_mock.faults.injected import HEADER, PATHS, error_type, returned
 from vllm_mock.protocol.anthropic import errors as anthropic
 from vllm_mock.protocol.errors import ApiError, phrase
 from vllm_mock.protocol.json_text import compact, to_bytes
-from vllm_mock.routes.faulty_body import FaultyBody, broken_off, half
+from vllm_mock.routes.faulty_body import FaultyBody, broken_off, failure, half
 from vllm_mock.routes.openai import headers
 from vllm_mock.routes.replies import DELAY, JSON, Reply, error_reply, json_reply
 
@@ -104,7 +103,7 @@ class FaultGate:
         data = response.get_data()
         if kind == "stream_error":
             self._services.metrics.request_failed()
-            return _error_reply(environ["PATH_INFO"], _failure(action))
+            return _error_reply(environ["PATH_INFO"], failure(action))
         if kind == "stall":
             if not self._waits(environ, action.get("seconds", math.inf)):
                 return self._unanswered(environ)
@@ -135,10 +134,6 @@ class FaultGate:
         finally:
             watcher.remove(key)
         return True
-
-
-def _failure(action: dict[str, Any]) -> ApiError:
-    return ApiError.internal(action["message"]) if "message" in action else ApiError.internal()
 
 
 def _error_reply(path: str, error: ApiError) -> Response:
@@ -181,10 +176,8 @@ def _advice(action: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _peek(environ: dict[str, Any]) -> dict[str, Any]:
-    """Model and stream of a body, which the view will read again; empty if it is neither JSON nor a form."""
-    data = headers.body(environ)
-    environ["wsgi.input"] = BytesIO(data)
-    environ["wsgi.input_terminated"] = True
+    """Model and stream of a body; empty if it is neither JSON nor a form."""
+    data = headers.peek(environ)
     if environ.get("CONTENT_TYPE", "").startswith("multipart/"):
         found = _FORM_MODEL.search(data)
         return {} if found is None else {"model": found[1].decode("utf-8", "replace")}

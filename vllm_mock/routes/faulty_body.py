@@ -27,6 +27,11 @@ def half(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
 
+def failure(action: dict[str, Any]) -> ApiError:
+    """The error of a stream_error."""
+    return ApiError.internal(action["message"]) if "message" in action else ApiError.internal()
+
+
 def broken_off(data: bytes, connection: Any, how: str) -> PacedBody:
     """These bytes, then the end of the connection: `how` is rst or fin."""
 
@@ -134,8 +139,7 @@ class FaultyBody:
 
     def _failed(self, action: dict[str, Any]) -> Iterator[Step]:
         """The engine's error: its request is over, the stream ends in good order."""
-        error = ApiError.internal(action["message"]) if "message" in action else ApiError.internal()
-        last = (getattr(self._inner, "render_error", None) or render_error)(error)
+        last = (getattr(self._inner, "render_error", None) or render_error)(failure(action))
         if hasattr(self._inner, "close"):
             self._inner.close()
         self._services.metrics.request_failed()

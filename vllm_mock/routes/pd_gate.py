@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
@@ -34,12 +33,8 @@ class PDGate:
         """A request has come, whether it may come in or not."""
         if self._recorder is None or environ["PATH_INFO"] not in PATHS or environ["REQUEST_METHOD"] != "POST":
             return
-        body = headers.body(environ)
-        # The view reads it again.
-        environ["wsgi.input"] = BytesIO(body)
-        environ["wsgi.input_terminated"] = True
         sent = {name.lower(): value for name, value in request.headers.items()}
-        environ[RECORD] = self._recorder.start(environ["PATH_INFO"], sent, body)
+        environ[RECORD] = self._recorder.start(environ["PATH_INFO"], sent, headers.peek(environ))
 
     def admit(self, environ: dict[str, Any]) -> Response | None:
         """The answer to a request that a header wants to fail; others are delayed as they want."""

@@ -1,7 +1,8 @@
 """How many connections a process may hold, as its limit of open files allows."""
 
 import resource
-import sys
+
+from vllm_mock.settings import SettingsError
 
 MOST_CONNECTIONS = 10_000
 # Logs, listening sockets, shared memory, connections to the other workers, modules that are being imported.
@@ -12,8 +13,8 @@ LEAST = 64
 def connections() -> int:
     """Raises the limit as far as that is allowed; returns how many connections a worker may take.
 
-    Further ones wait in the kernel's queue, instead of failing with "too many open files". Ends the process with one
-    line when there would be hardly any.
+    Further ones wait in the kernel's queue, instead of failing with "too many open files". Raises SettingsError when
+    there would be hardly any.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -26,6 +27,5 @@ def connections() -> int:
     if soft == resource.RLIM_INFINITY:
         return MOST_CONNECTIONS
     if soft < LEAST:
-        print(f"error: a process may open {soft} files (ulimit -n), at least {LEAST} are needed", file=sys.stderr)
-        raise SystemExit(2)
+        raise SettingsError(f"a process may open {soft} files (ulimit -n), at least {LEAST} are needed")
     return min(MOST_CONNECTIONS, soft - RESERVED)

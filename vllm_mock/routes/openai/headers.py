@@ -4,10 +4,12 @@ All read the WSGI environ directly: Werkzeug's wrappers around it would cost mor
 """
 
 import random
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from flask import request
 
+from vllm_mock.protocol.body import parse_json
 from vllm_mock.protocol.disaggregation import disaggregation
 from vllm_mock.routes.openai.runs import Scheduling
 from vllm_mock.routes.replies import DELAY, STARTED
@@ -21,6 +23,23 @@ def body(environ: dict[str, Any]) -> bytes:
     if environ.get("wsgi.input_terminated"):
         return environ["wsgi.input"].read()
     return request.get_data(cache=False)
+
+
+def replace_body(environ: dict[str, Any], data: bytes) -> None:
+    """Whoever asks for the body from now on gets this one."""
+    environ["wsgi.input"], environ["wsgi.input_terminated"] = BytesIO(data), True
+
+
+def peek(environ: dict[str, Any]) -> bytes:
+    """The whole request body, which the view will read again."""
+    data = body(environ)
+    replace_body(environ, data)
+    return data
+
+
+def json_body(environ: dict[str, Any]) -> Any:
+    """The body of a route of our own as JSON, whatever media type a curl command sends by default. Raises ApiError."""
+    return parse_json(body(environ), "application/json")
 
 
 def scheduling(environ: dict[str, Any], prefix: str, request: Any) -> Scheduling:

@@ -1,6 +1,5 @@
 """POST /invocations, SageMaker's only route: the body tells which API it is for."""
 
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +47,8 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 def _answer(environ: dict[str, Any], data: dict[str, Any], endpoint: str) -> Response:
     """What another view answers to the same body."""
     body = to_bytes(compact(data))
-    environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
-    # The other view must not read the stream that has been read to its end.
-    environ["CONTENT_TYPE"], environ["wsgi.input_terminated"] = "application/json", True
+    headers.replace_body(environ, body)
+    environ["CONTENT_TYPE"], environ["CONTENT_LENGTH"] = "application/json", str(len(body))
     view: Any = current_app.view_functions[f"openai.{endpoint}"]
     return view()
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, Response, request
 
 from vllm_mock.metrics.override_store import OverrideError
-from vllm_mock.protocol.body import parse_json
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.json_text import compact
 from vllm_mock.routes.openai import headers
@@ -20,8 +19,7 @@ def register(blueprint: Blueprint, services: "Services") -> None:
     overrides = services.overrides
 
     def set_metrics() -> Response:
-        # Whatever media type a curl command sends by default.
-        document = parse_json(headers.body(request.environ), "application/json")
+        document = headers.json_body(request.environ)
         try:
             overrides.merge(document)
         except OverrideError as refusal:
