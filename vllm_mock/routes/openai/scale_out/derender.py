@@ -3,11 +3,13 @@
 import random
 import time
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
 from vllm_mock.generation import ChoicePlan
+from vllm_mock.generation.detokenize import Detokenizer
 from vllm_mock.output import OutputDelta, OutputParsing, ParsedOutput, parse_output
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.json_text import compact
@@ -150,11 +152,9 @@ def _plan(
     services: "Services", ids: list[int], finish_reason: Any, stop_reason: Any, parsing: OutputParsing | None
 ) -> ChoicePlan:
     """The answer as if it had been generated here."""
-    from vllm_mock.protocol.scale_out.requests import StreamState
-
     marked = parsing is not None and bool(parsing.tools or parsing.reasoning)
     kept = [token_id for token_id in ids if token_id != services.tokenizer.eos_token_id] if marked else ids
-    texts = next_texts(services.tokenizer, StreamState(), kept, skip_special_tokens=not marked)
+    texts = Detokenizer(services.tokenizer).deltas(kept, skip_special_tokens=not marked)
     return ChoicePlan(list(kept), texts, finish_reason, stop_reason)
 
 
@@ -174,9 +174,8 @@ def _completion_logprobs(services: "Services", logprobs: Any, offset: int) -> di
     """The same in the form of completions; `offset` is where the text begins, in characters."""
     named = _named_logprobs(services, logprobs)["content"]
     tokens = [entry["token"] for entry in named]
-    offsets = [offset + sum(map(len, tokens[:index])) for index in range(len(tokens))]
     return {
-        "text_offset": offsets,
+        "text_offset": list(accumulate(map(len, tokens), initial=offset))[:-1],
         "token_logprobs": [entry["logprob"] for entry in named],
         "tokens": tokens,
         "top_logprobs": [{top["token"]: top["logprob"] for top in entry["top_logprobs"]} or None for entry in named],

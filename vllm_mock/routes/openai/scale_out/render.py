@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 
+from vllm_mock.generation.detokenize import Detokenizer
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.json_text import compact
 from vllm_mock.routes.openai import headers
@@ -162,10 +163,12 @@ def _offsets(services: "Services", prompt: "CheckedPrompt") -> list[list[int]] |
     """Where each token begins and ends in the text, in characters; None for a prompt of token ids."""
     if prompt.text is None:
         return None
-    decode = services.tokenizer.decode
-    ends = [
-        len(decode(prompt.token_ids[: count + 1], skip_special_tokens=False)) for count in range(len(prompt.token_ids))
-    ]
+    tokenizer, ids = services.tokenizer, prompt.token_ids
+    ends, complete = [], 0
+    for count, text in enumerate(Detokenizer(tokenizer).deltas(ids, skip_special_tokens=False), 1):
+        complete += len(text)
+        # A token that completes nothing adds a replacement character, perhaps.
+        ends.append(complete if text else len(tokenizer.decode(ids[:count], skip_special_tokens=False)))
     # A prompt that was cut from the left ends where its text ends.
     shift = len(prompt.text) - ends[-1] if ends else 0
     return [[start + shift, end + shift] for start, end in zip([0, *ends], ends, strict=False)]
