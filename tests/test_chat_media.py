@@ -29,6 +29,7 @@ def ask(server: Server, **fields: Any) -> Any:
 @pytest.mark.parametrize("shape", ["wav", "mp3", "flac", "opus", "aac"])
 def test_spoken_answer(shape: str, server: Server) -> None:
     body = ask(server, modalities=["text", "audio"], audio={"voice": "alloy", "format": shape}, n=2)
+    assert len(body["choices"]) == 2
     for choice in body["choices"]:
         message = choice["message"]
         audio = message["audio"]

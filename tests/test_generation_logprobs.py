@@ -54,7 +54,9 @@ def test_ranks_count_up_past_the_rank_of_the_token():
 
 def test_texts_are_those_of_the_tokens():
     tokenizer = embedded_tokenizer()
-    for entry in planned(5).logprobs:
+    entries = planned(5).logprobs
+    assert entries
+    for entry in entries:
         assert entry.top_tokens == [tokenizer.decode([token_id]) for token_id, _ in entry.top]
 
 
