@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
+import openai
 import pytest
 from hypothesis import HealthCheck, settings
 from server import INSTANT, TINY, Server, ServerPool, running
@@ -18,6 +19,18 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerPool]:
     pool = ServerPool(tmp_path_factory.mktemp("servers"))
     yield pool
     pool.close()
+
+
+@pytest.fixture
+def server(servers: ServerPool) -> Server:
+    """A server with nothing set but that there is nothing to wait for."""
+    return servers.get(*INSTANT)
+
+
+@pytest.fixture
+def client(server: Server) -> openai.OpenAI:
+    """The official SDK, which asks that server."""
+    return server.openai()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import openai
 from raw_http import Reply, exchange
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,6 +108,10 @@ class Server:
 
     def post(self, path: str, body: object, headers: Mapping[str, str] = {}) -> Reply:
         return self.request("POST", path, body, headers)
+
+    def openai(self) -> openai.OpenAI:
+        """The official SDK, which asks this server once and no second time."""
+        return openai.OpenAI(base_url=f"{self.base_url}/v1", api_key="none", max_retries=0, timeout=30)
 
     def logged(self) -> str:
         """Everything the server has printed so far."""

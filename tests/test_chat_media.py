@@ -5,7 +5,6 @@ import io
 import json
 from typing import Any
 
-import openai
 import PIL.Image
 import pytest
 from media_support import heard
@@ -13,11 +12,6 @@ from server import INSTANT, TINY, Server, ServerPool
 
 PATH = "/v1/chat/completions"
 SAY: list[Any] = [{"role": "user", "content": "Say something"}]
-
-
-@pytest.fixture
-def server(servers: ServerPool) -> Server:
-    return servers.get(*INSTANT)
 
 
 def ask(server: Server, **fields: Any) -> Any:
@@ -73,7 +67,7 @@ def test_spoken_stream(flags: tuple[str, ...], servers: ServerPool) -> None:
 
 
 def test_openai_sdk_speaks(server: Server) -> None:
-    client = openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0, timeout=30)
+    client = server.openai()
     answer = client.chat.completions.create(
         model="llama2-7b",
         messages=SAY,

@@ -15,16 +15,6 @@ from server import INSTANT, TINY, Server, ServerPool
 PATH = "/v1/images/generations"
 
 
-@pytest.fixture
-def server(servers: ServerPool) -> Server:
-    return servers.get(*INSTANT)
-
-
-@pytest.fixture
-def client(server: Server) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0, timeout=30)
-
-
 def post(server: Server, **fields: Any) -> requests.Response:
     return requests.post(server.base_url + PATH, json={"prompt": "A cat on a mat", **fields}, timeout=30)
 

@@ -52,7 +52,7 @@ def waiting(server: Server, reason: str) -> float:
 
 def test_an_adapter_is_a_model_from_its_loading_to_its_unloading(servers: ServerPool) -> None:
     server = servers.get(*TINY, *INSTANT, environ={"POD_NAME": "lora"})
-    client = openai.OpenAI(base_url=server.base_url + "/v1", api_key="none")
+    client = server.openai()
     with pytest.raises(openai.NotFoundError):
         client.completions.create(model="sql", prompt="a", max_tokens=1)
     loaded = post(server, "/v1/load_lora_adapter", lora_name="sql", lora_path="s3://bucket/sql")

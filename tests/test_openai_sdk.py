@@ -10,16 +10,6 @@ from server import GUARDED, INSTANT, TINY, Server, ServerPool
 QUESTION: list[Any] = [{"role": "user", "content": "Say this is a test!"}]
 
 
-@pytest.fixture
-def server(servers: ServerPool) -> Server:
-    return servers.get(*INSTANT)
-
-
-@pytest.fixture
-def client(server: Server) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0, timeout=30)
-
-
 def asynchronous(server: Server) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0, timeout=30)
 
@@ -159,7 +149,6 @@ def test_a_wrong_key(servers: ServerPool) -> None:
 
 def test_a_full_queue(servers: ServerPool) -> None:
     server = servers.get(*TINY, *INSTANT, "--max-num-queued-reqs", "1")
-    client = openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0)
     with pytest.raises(openai.InternalServerError) as refusal:
-        client.chat.completions.create(model="tiny", messages=QUESTION, n=2)
+        server.openai().chat.completions.create(model="tiny", messages=QUESTION, n=2)
     assert refusal.value.status_code == 503

@@ -22,16 +22,6 @@ CAT_TOO = "A cat sat on a mat"
 PHYSICS = "Quantum field theory explains particles"
 
 
-@pytest.fixture
-def server(servers: ServerPool) -> Server:
-    return servers.get(*INSTANT)
-
-
-@pytest.fixture
-def client(server: Server) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0, timeout=30)
-
-
 def vectors(server: Server, given: Any, **fields: Any) -> list[list[float]]:
     reply = server.post("/v1/embeddings", {"input": given, **fields})
     assert reply.status == 200, reply.body

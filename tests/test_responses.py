@@ -87,8 +87,7 @@ def test_recorded_reading_and_cancelling_of_a_response_in_the_background(servers
 @pytest.fixture
 def client(servers: ServerPool) -> openai.OpenAI:
     flags = ("--enable-auto-tool-choice", "--tool-call-parser", "hermes")
-    server = servers.get(*INSTANT, *flags, environ={**STORE, "MODEL_NAME": "m"})
-    return openai.OpenAI(base_url=server.base_url + "/v1", api_key="none")
+    return servers.get(*INSTANT, *flags, environ={**STORE, "MODEL_NAME": "m"}).openai()
 
 
 def test_text_usage_and_store(client: openai.OpenAI) -> None:
@@ -109,7 +108,7 @@ def test_text_usage_and_store(client: openai.OpenAI) -> None:
 
 def test_reasoning_that_is_cut_or_hidden(servers: ServerPool) -> None:
     server = servers.get(*TINY, *INSTANT, "--mode", "echo", "--reasoning-parser", "deepseek_r1")
-    client = openai.OpenAI(base_url=server.base_url + "/v1", api_key="none")
+    client = server.openai()
     stream = client.responses.create(model="tiny", input="wondering", max_output_tokens=3, stream=True)
     *_, done, last = stream
     assert done.type == "response.output_item.done"
@@ -218,7 +217,7 @@ def test_log_probabilities(client: openai.OpenAI) -> None:
 def test_background_responses(servers: ServerPool) -> None:
     flags = (*TINY, "--time-to-first-token", "20", "--inter-token-latency", "30", "--prefill-time-per-token", "0")
     server = servers.get(*flags, environ=STORE)
-    client = openai.OpenAI(base_url=server.base_url + "/v1", api_key="none")
+    client = server.openai()
     extra = {"ignore_eos": True}
 
     def status(response_id: str) -> str | None:

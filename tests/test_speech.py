@@ -11,7 +11,7 @@ import openai
 import pytest
 import requests
 from media_support import heard
-from server import INSTANT, Server, ServerPool
+from server import Server, ServerPool
 
 TEXT = "The quick brown fox jumps over the lazy dog tonight"
 # 10 words, 2.5 a second.
@@ -24,16 +24,6 @@ CONTENT_TYPES = {
     "flac": "audio/flac",
     "wav": "audio/wav",
 }
-
-
-@pytest.fixture
-def server(servers: ServerPool) -> Server:
-    return servers.get(*INSTANT)
-
-
-@pytest.fixture
-def client(server: Server) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0, timeout=30)
 
 
 def post(server: Server, **fields: Any) -> requests.Response:

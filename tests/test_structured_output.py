@@ -8,7 +8,7 @@ import openai
 import pydantic
 import pytest
 from jsonschema import Draft202012Validator
-from server import INSTANT, TINY, Server, ServerPool
+from server import INSTANT, TINY, ServerPool
 from structured_schemas import SCHEMAS
 
 MODEL = "llama2-7b"
@@ -37,16 +37,6 @@ class Person(pydantic.BaseModel):
     age: int = pydantic.Field(ge=0, le=120)
     addresses: list[Address] = pydantic.Field(min_length=1, max_length=2)
     friend: "Person | None" = None
-
-
-@pytest.fixture
-def server(servers: ServerPool) -> Server:
-    return servers.get(*INSTANT)
-
-
-@pytest.fixture
-def client(server: Server) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0, timeout=30)
 
 
 def said(client: openai.OpenAI, **fields: Any) -> Any:
@@ -194,7 +184,7 @@ def test_completions(client: openai.OpenAI) -> None:
 
 def test_a_token_per_character(servers: ServerPool) -> None:
     server = servers.get(*TINY, *INSTANT)
-    client = openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0, timeout=30)
+    client = server.openai()
     answer = client.chat.completions.create(
         model="tiny", messages=QUESTION, response_format=json_schema(PERSON), max_tokens=60
     )
@@ -207,14 +197,14 @@ def test_a_token_per_character(servers: ServerPool) -> None:
 def test_no_white_space_where_the_operator_forbids_it(servers: ServerPool) -> None:
     config = '{"backend": "xgrammar", "disable_any_whitespace": true}'
     server = servers.get(*INSTANT, "--structured-outputs-config", config)
-    client = openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0, timeout=30)
+    client = server.openai()
     text = said(client, response_format=json_schema(PERSON)).message.content
     assert text == json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False)
 
 
 def test_reasoning_comes_before_the_structure(servers: ServerPool) -> None:
     server = servers.get(*INSTANT, "--reasoning-parser", "deepseek_r1")
-    client = openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0, timeout=30)
+    client = server.openai()
     for limit in (None, 120):
         choice = said(client, response_format=json_schema(PERSON), max_tokens=limit)
         assert Draft202012Validator(PERSON).is_valid(json.loads(choice.message.content))

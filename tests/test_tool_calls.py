@@ -30,8 +30,7 @@ NAMED: Any = {"type": "function", "function": {"name": "read_clock"}}
 
 @pytest.fixture
 def client(servers: ServerPool) -> openai.OpenAI:
-    url = f"{servers.get(*FLAGS).base_url}/v1"
-    return openai.OpenAI(base_url=url, api_key="none", max_retries=0, timeout=30)
+    return servers.get(*FLAGS).openai()
 
 
 def ask(client: openai.OpenAI, text: str = "How is the weather in Paris?", **parameters: Any) -> Any:

@@ -28,16 +28,6 @@ PLAIN = "/v1/audio/transcriptions"
 ENGLISH = "/v1/audio/translations"
 
 
-@pytest.fixture
-def server(servers: ServerPool) -> Server:
-    return servers.get(*INSTANT)
-
-
-@pytest.fixture
-def client(server: Server) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0, timeout=30)
-
-
 def post(server: Server, path: str = PLAIN, data: bytes = FILES["s.wav"], **fields: Any) -> requests.Response:
     return requests.post(server.base_url + path, data=fields, files={"file": ("s.wav", data)}, timeout=30)
 

@@ -15,11 +15,6 @@ from server import INSTANT, TINY, Server, ServerPool
 PATH = "/v1/videos"
 
 
-@pytest.fixture
-def server(servers: ServerPool) -> Server:
-    return servers.get(*INSTANT)
-
-
 def form(server: Server, path: str = PATH, **fields: Any) -> requests.Response:
     """A multipart form, as vllm-omni's clients send."""
     parts = {name: (None, str(value)) for name, value in {"prompt": "A dog runs", **fields}.items()}
@@ -166,7 +161,7 @@ def test_refusals_of_the_request_as_a_whole(server: Server) -> None:
 
 
 def test_openai_sdk(server: Server) -> None:
-    client = openai.OpenAI(base_url=f"{server.base_url}/v1", api_key="none", max_retries=0, timeout=30)
+    client = server.openai()
     size: Any = "64x96"
     video = client.videos.create_and_poll(model="llama2-7b", prompt="A calm sea", seconds="4", size=size)
     assert (video.status, video.seconds, video.size) == ("completed", "4", "64x96")
