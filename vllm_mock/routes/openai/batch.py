@@ -22,10 +22,9 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 
     def batch() -> Response:
         from vllm_mock.protocol.batch import BatchChatCompletionRequest
-        from vllm_mock.protocol.parsing import parse_request
 
         environ = request.environ
-        body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), BatchChatCompletionRequest)
+        body = headers.read(environ, BatchChatCompletionRequest)
         model = resolve_model(services, body.model)
         chats = [prepare_chat_body(services, environ, chat) for chat in body.chats()]
         scheduling = headers.scheduling(environ, "chatcmpl", chats[0].body)

@@ -26,11 +26,10 @@ def answer_classify(services: "Services", environ: dict[str, Any]) -> Response:
     """Validate, pool and render; raises ApiError as vLLM would."""
     from vllm_mock.pooling import classes
     from vllm_mock.pooling.vectors import embed
-    from vllm_mock.protocol.parsing import parse_request
     from vllm_mock.protocol.pooling import CLASSIFICATION
     from vllm_mock.protocol.pooling_stages import check_engine_input, check_prompts
 
-    body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), CLASSIFICATION)
+    body = headers.read(environ, CLASSIFICATION)
     model = pooled.resolve_model(services, body)
     prompts = check_prompts(body, services.tokenizer, services.limits)
     check_engine_input(prompts, services.limits)

@@ -26,10 +26,9 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 def _refuser(model: str, name: str) -> Callable[[], Response]:
     def refuse() -> Response:
         from vllm_mock.protocol import decisions
-        from vllm_mock.protocol.parsing import parse_request
 
         environ = request.environ
-        parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), getattr(decisions, model))
+        headers.read(environ, getattr(decisions, model))
         raise ApiError.not_implemented(f"The model does not support the {name}")
 
     return refuse

@@ -36,11 +36,10 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 def answer_embeddings(services: "Services", environ: dict[str, Any]) -> Response:
     """Validate, pool and render; raises ApiError as vLLM would."""
     from vllm_mock.pooling.vectors import DEFAULT_DIMENSIONS, embed
-    from vllm_mock.protocol.parsing import parse_request
     from vllm_mock.protocol.pooling import EMBEDDING
     from vllm_mock.protocol.pooling_stages import check_dimensions, check_engine_input, check_prompts
 
-    body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), EMBEDDING)
+    body = headers.read(environ, EMBEDDING)
     model = pooled.resolve_model(services, body)
     prompts = check_prompts(body, services.tokenizer, services.limits)
     check_dimensions(body.dimensions, services.limits)
@@ -62,9 +61,8 @@ def _cohere(services: "Services", environ: dict[str, Any]) -> Response:
     from vllm_mock.pooling.vectors import DEFAULT_DIMENSIONS, embed
     from vllm_mock.protocol.cohere import CohereEmbedRequest
     from vllm_mock.protocol.cohere_stages import check_inputs
-    from vllm_mock.protocol.parsing import parse_request
 
-    body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), CohereEmbedRequest)
+    body = headers.read(environ, CohereEmbedRequest)
     model = pooled.resolve_model(services, body)
     prompts = check_inputs(body, services.tokenizer, services.limits)
     dimensions = body.output_dimension or DEFAULT_DIMENSIONS

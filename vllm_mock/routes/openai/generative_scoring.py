@@ -24,11 +24,10 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 
     def generative_scoring() -> Response:
         from vllm_mock.protocol.generative_scoring import GenerativeScoringRequest, check_labels, scored_prompts
-        from vllm_mock.protocol.parsing import parse_request
         from vllm_mock.protocol.stages import CheckedPrompt
 
         environ = request.environ
-        body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), GenerativeScoringRequest)
+        body = headers.read(environ, GenerativeScoringRequest)
         model = resolve_model(services, body.model)
         check_labels(body, services.limits)
         prompts = scored_prompts(body, services.tokenizer, services.limits)

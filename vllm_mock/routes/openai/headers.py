@@ -5,7 +5,7 @@ All read the WSGI environ directly: Werkzeug's wrappers around it would cost mor
 
 import random
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import request
 
@@ -15,7 +15,10 @@ from vllm_mock.routes.openai.runs import Scheduling
 from vllm_mock.routes.replies import DELAY, STARTED
 
 if TYPE_CHECKING:
+    from vllm_mock.protocol.parsing import RequestModel
     from vllm_mock.services import Services
+
+T = TypeVar("T")
 
 
 def body(environ: dict[str, Any]) -> bytes:
@@ -23,6 +26,13 @@ def body(environ: dict[str, Any]) -> bytes:
     if environ.get("wsgi.input_terminated"):
         return environ["wsgi.input"].read()
     return request.get_data(cache=False)
+
+
+def read(environ: dict[str, Any], model: "RequestModel[T]") -> T:
+    """The validated request of a route whose body is JSON; raises ApiError with vLLM's status and body."""
+    from vllm_mock.protocol.parsing import parse_request
+
+    return parse_request(body(environ), environ.get("CONTENT_TYPE"), model)
 
 
 def replace_body(environ: dict[str, Any], data: bytes) -> None:

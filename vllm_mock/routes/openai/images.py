@@ -68,10 +68,9 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 
     def generations() -> Response:
         from vllm_mock.protocol.media import ImageRequest
-        from vllm_mock.protocol.parsing import parse_request
 
         environ = request.environ
-        body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), ImageRequest)
+        body = headers.read(environ, ImageRequest)
         return _answer(services, environ, Drawing(body, resolve_model(services, body.model), "image_generation"))
 
     def edits() -> Response:

@@ -26,11 +26,10 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 
 def answer_pooling(services: "Services", environ: dict[str, Any]) -> Response:
     """Validate, pool and render; raises ApiError as vLLM would."""
-    from vllm_mock.protocol.parsing import parse_request
     from vllm_mock.protocol.pooling import POOLING
     from vllm_mock.protocol.pooling_stages import check_engine_input, check_prompts, check_task
 
-    body: Any = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), POOLING)
+    body: Any = headers.read(environ, POOLING)
     task = check_task(body)
     model = pooled.resolve_model(services, body)
     prompts = check_prompts(body, services.tokenizer, services.limits)

@@ -51,9 +51,8 @@ class PreparedCompletion:
 def parse_chat(environ: dict[str, Any]) -> "ChatCompletionRequest":
     """The validated body; raises ApiError as vLLM would."""
     from vllm_mock.protocol.chat import ChatCompletionRequest
-    from vllm_mock.protocol.parsing import parse_request
 
-    return parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), ChatCompletionRequest)
+    return headers.read(environ, ChatCompletionRequest)
 
 
 def prepare_chat_body(services: "Services", environ: dict[str, Any], body: "ChatCompletionRequest") -> PreparedChat:
@@ -147,10 +146,9 @@ def _reasoning_is_over(services: "Services", reasoning: ReasoningFormat, prompt:
 def prepare_completion(services: "Services", environ: dict[str, Any]) -> PreparedCompletion:
     """Validate and tokenize; raises ApiError, or StreamedRefusal, as vLLM would."""
     from vllm_mock.protocol.completions import CompletionRequest
-    from vllm_mock.protocol.parsing import parse_request
     from vllm_mock.protocol.stages import check_completion
 
-    body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), CompletionRequest)
+    body = headers.read(environ, CompletionRequest)
     model = resolve_model(services, body.model)
     checked = check_completion(body, services.tokenizer, services.limits)
     _check_engine_input(services, environ, body, checked)

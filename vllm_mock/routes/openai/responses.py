@@ -62,11 +62,10 @@ class _Views:
         self._logs = EventLogs()
 
     def create(self) -> Response:
-        from vllm_mock.protocol.parsing import parse_request
         from vllm_mock.protocol.responses import ResponsesRequest
 
         environ = request.environ
-        body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), ResponsesRequest)
+        body = headers.read(environ, ResponsesRequest)
         model = resolve_model(self._services, body.model)
         if not self._stores:
             if body.background:

@@ -31,10 +31,9 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 
 def answer_score(services: "Services", environ: dict[str, Any]) -> Response:
     """Validate, compare and render; raises ApiError as vLLM would."""
-    from vllm_mock.protocol.parsing import parse_request
     from vllm_mock.protocol.scoring import SCORE
 
-    body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), SCORE)
+    body = headers.read(environ, SCORE)
     answered, scores = _scored(services, environ, body)
     entries = (f'{{"index":{index},"object":"score","score":{one!r}}}' for index, one in enumerate(scores))
     return json_reply(f"{answered.head()}{','.join(entries)}{answered.tail()}")
@@ -42,10 +41,9 @@ def answer_score(services: "Services", environ: dict[str, Any]) -> Response:
 
 def answer_rerank(services: "Services", environ: dict[str, Any]) -> Response:
     """The same for one query, the best documents first."""
-    from vllm_mock.protocol.parsing import parse_request
     from vllm_mock.protocol.scoring import RerankRequest
 
-    body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), RerankRequest)
+    body = headers.read(environ, RerankRequest)
     answered, scores = _scored(services, environ, body)
     documents = body.documents if isinstance(body.documents, list) else [body.documents]
     best = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)

@@ -38,9 +38,8 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 
 def _speech(services: "Services", environ: dict[str, Any]) -> Response:
     from vllm_mock.protocol.media import SpeechRequest
-    from vllm_mock.protocol.parsing import parse_request
 
-    body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), SpeechRequest)
+    body = headers.read(environ, SpeechRequest)
     resolve_model(services, body.model)
     _check_voice(body)
     content_type = sound.CONTENT_TYPES[body.response_format]

@@ -58,11 +58,10 @@ class VideoRoutes:
     def generate(self) -> Response:
         """AIBrix's route: waits, and answers with a link."""
         from vllm_mock.protocol.media import VideoGenerationRequest
-        from vllm_mock.protocol.parsing import parse_request
         from vllm_mock.protocol.sizes import parse_size
 
         environ = request.environ
-        body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), VideoGenerationRequest)
+        body = headers.read(environ, VideoGenerationRequest)
         model = resolve_model(self._services, body.model)
         size, frames = parse_size(body.size), max(1, round(body.duration * body.fps))
         _check_possible(*size, frames)
@@ -97,11 +96,10 @@ class VideoRoutes:
 
     def remix(self, video_id: str) -> Response:
         from vllm_mock.protocol.media import VideoRequest
-        from vllm_mock.protocol.parsing import parse_request
 
         environ = request.environ
         source = self._found(video_id)
-        body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), VideoRequest)
+        body = headers.read(environ, VideoRequest)
         job = self._started(source.model, body.prompt, source.size, source.frames, source.fps, source.quality)
         job.remixed_from = source.id
         self._jobs.add(job)
@@ -169,13 +167,13 @@ class VideoRoutes:
     def _job(self) -> Job:
         """A new job, as the request asks for it. Raises ApiError."""
         from vllm_mock.protocol.media import VideoRequest
-        from vllm_mock.protocol.parsing import parse_request, validate
+        from vllm_mock.protocol.parsing import validate
 
         environ = request.environ
         if forms.is_form(environ):
             body = validate(forms.form_data(environ), VideoRequest)
         else:
-            body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), VideoRequest)
+            body = headers.read(environ, VideoRequest)
         model = resolve_model(self._services, body.model)
         size, frames, fps = _measures(body)
         return self._started(model, body.prompt, size, frames, fps, body.quality or "default")

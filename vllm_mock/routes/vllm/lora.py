@@ -20,18 +20,14 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 
     def load() -> Response:
         from vllm_mock.protocol.lora import LoadLoRAAdapterRequest
-        from vllm_mock.protocol.parsing import parse_request
 
-        environ = request.environ
-        body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), LoadLoRAAdapterRequest)
+        body = headers.read(request.environ, LoadLoRAAdapterRequest)
         return bare_text_reply(adapters.load(body.lora_name, body.lora_path, in_place=body.load_inplace))
 
     def unload() -> Response:
         from vllm_mock.protocol.lora import UnloadLoRAAdapterRequest
-        from vllm_mock.protocol.parsing import parse_request
 
-        environ = request.environ
-        body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), UnloadLoRAAdapterRequest)
+        body = headers.read(request.environ, UnloadLoRAAdapterRequest)
         adapters.unload(body.lora_name)
         return bare_text_reply(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
 

@@ -18,11 +18,9 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 
     def tokenize() -> Response:
         from vllm_mock.protocol import stages
-        from vllm_mock.protocol.parsing import parse_request
         from vllm_mock.protocol.tokenize import TokenizeRequest
 
-        environ = request.environ
-        body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), TokenizeRequest)
+        body = headers.read(request.environ, TokenizeRequest)
         resolve_model(services, body.model)
         tokenizer = services.tokenizer
         ids = stages.tokenize(body, tokenizer, services.limits)
@@ -36,11 +34,9 @@ def register(blueprint: Blueprint, services: "Services") -> None:
 
     def detokenize() -> Response:
         from vllm_mock.protocol import stages
-        from vllm_mock.protocol.parsing import parse_request
         from vllm_mock.protocol.tokenize import DetokenizeRequest
 
-        environ = request.environ
-        body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), DetokenizeRequest)
+        body = headers.read(request.environ, DetokenizeRequest)
         resolve_model(services, body.model)
         return json_reply(compact({"prompt": stages.detokenize(body.tokens, services.tokenizer)}))
 

@@ -38,7 +38,7 @@ def views(services: "Services") -> dict[str, Callable[[], Response]]:
     def chat() -> Response:
         from vllm_mock.protocol.scale_out.requests import DerenderChat
 
-        body = _body(DerenderChat)
+        body = headers.read(request.environ, DerenderChat)
         model = _model(services, body.model)
         limits = services.limits
         if body.chat_request is None and (limits.tool_call_parser or limits.reasoning_parser):
@@ -50,7 +50,7 @@ def views(services: "Services") -> dict[str, Callable[[], Response]]:
     def completions() -> Response:
         from vllm_mock.protocol.scale_out.requests import DerenderCompletion
 
-        body = _body(DerenderCompletion)
+        body = headers.read(request.environ, DerenderCompletion)
         model = _model(services, body.model)
         if body.stream:
             return json_reply(compact(_completion_chunk(services, body, model)))
@@ -59,13 +59,6 @@ def views(services: "Services") -> dict[str, Callable[[], Response]]:
         return json_reply(_whole_completions(services, body, model))
 
     return {"/v1/chat/completions/derender": chat, "/v1/completions/derender": completions}
-
-
-def _body(model: Any) -> Any:
-    from vllm_mock.protocol.parsing import parse_request
-
-    environ = request.environ
-    return parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), model)
 
 
 def _model(services: "Services", asked: str | None) -> str:

@@ -30,11 +30,10 @@ def views(services: "Services") -> dict[str, Callable[[], Response]]:
     """The view of each path."""
 
     def generate() -> Response:
-        from vllm_mock.protocol.parsing import parse_request
         from vllm_mock.protocol.scale_out.requests import GenerateRequest
 
         environ = request.environ
-        body = parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), GenerateRequest)
+        body = headers.read(environ, GenerateRequest)
         try:
             return _generate(services, environ, body)
         except StreamedRefusal as refusal:

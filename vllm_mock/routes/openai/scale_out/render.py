@@ -24,25 +24,27 @@ def views(services: "Services") -> dict[str, Callable[[], Response]]:
     def chat() -> Response:
         from vllm_mock.protocol.chat import ChatCompletionRequest
 
-        return json_reply(compact(_rendered_chat(services, _body(ChatCompletionRequest))))
+        body = headers.read(request.environ, ChatCompletionRequest)
+        return json_reply(compact(_rendered_chat(services, body)))
 
     def messages() -> Response:
         from vllm_mock.protocol.anthropic.chat_request import chat_request
         from vllm_mock.protocol.anthropic.request import AnthropicMessagesRequest
 
-        return json_reply(
-            compact(_rendered_chat(services, chat_request(_body(AnthropicMessagesRequest), services.limits)))
-        )
+        body = headers.read(request.environ, AnthropicMessagesRequest)
+        return json_reply(compact(_rendered_chat(services, chat_request(body, services.limits))))
 
     def completions() -> Response:
         from vllm_mock.protocol.completions import CompletionRequest
 
-        return json_reply(compact(_rendered_completions(services, _body(CompletionRequest))))
+        body = headers.read(request.environ, CompletionRequest)
+        return json_reply(compact(_rendered_completions(services, body)))
 
     def responses() -> Response:
         from vllm_mock.protocol.responses import ResponsesRequest
 
-        return json_reply(compact(_rendered_response(services, _body(ResponsesRequest))))
+        body = headers.read(request.environ, ResponsesRequest)
+        return json_reply(compact(_rendered_response(services, body)))
 
     return {
         "/v1/responses/render": responses,
@@ -50,13 +52,6 @@ def views(services: "Services") -> dict[str, Callable[[], Response]]:
         "/v1/messages/render": messages,
         "/v1/completions/render": completions,
     }
-
-
-def _body(model: Any) -> Any:
-    from vllm_mock.protocol.parsing import parse_request
-
-    environ = request.environ
-    return parse_request(headers.body(environ), environ.get("CONTENT_TYPE"), model)
 
 
 def _rendered_chat(services: "Services", body: Any) -> dict[str, Any]:
