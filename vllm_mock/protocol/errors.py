@@ -42,7 +42,14 @@ _QUEUE_FULL = {
 
 _FURTHER_PHRASES = {499: "Client Closed Request", 520: "Unknown Error", 529: "Overloaded"}
 
+# What uvicorn answers to bytes that are no HTTP.
+NO_HTTP = b"Invalid HTTP request received."
+
 _NO_VALUE = object()
+
+
+class InvalidHttp(Exception):
+    """The body of a request is framed in a way that no parser takes; answered as a broken head is, with NO_HTTP."""
 
 
 class ApiError(Exception):

@@ -13,7 +13,7 @@ from werkzeug.routing import Rule
 
 from vllm_mock.faults.injected import HEADER as RETURN_ERROR
 from vllm_mock.metrics.http import EXCLUDED_HANDLERS
-from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.errors import NO_HTTP, ApiError, InvalidHttp
 from vllm_mock.routes.cors import Cors
 from vllm_mock.routes.fault_gate import FAULT, UNANSWERED, FaultGate
 from vllm_mock.routes.pd_gate import PDGate
@@ -24,6 +24,7 @@ from vllm_mock.routes.replies import (
     empty_reply,
     error_reply,
     json_reply,
+    text_reply,
 )
 
 if TYPE_CHECKING:
@@ -133,6 +134,10 @@ def _install_error_handlers(app: Flask) -> None:
     @app.errorhandler(ApiError)
     def api_error(error: ApiError) -> Response:
         return error_reply(error)
+
+    @app.errorhandler(InvalidHttp)
+    def invalid_http(error: InvalidHttp) -> Response:
+        return text_reply(NO_HTTP, "text/plain; charset=utf-8", 400)
 
     @app.errorhandler(NotFound)
     def not_found(error: NotFound) -> Response:

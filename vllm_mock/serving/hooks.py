@@ -58,8 +58,8 @@ def when_ready(server) -> None:
 
 
 def pre_request(worker, req) -> None:
-    """Methods that are none are refused; while draining, a kept-alive connection is closed after its next answer."""
-    http_dialect.check_method(req.method)
+    """What is no HTTP is refused; while draining, a kept-alive connection is closed after its next answer."""
+    http_dialect.check(req)
     patience.bound(req)
     if worker.wsgi.draining:
         req.force_close()

@@ -4,10 +4,12 @@ from typing import Any
 
 from gunicorn import util
 from gunicorn.http import wsgi
-from gunicorn.http.errors import InvalidRequestMethod
+from gunicorn.http.errors import InvalidHTTPVersion, InvalidRequestMethod
+
+from vllm_mock.protocol.errors import NO_HTTP
 
 SERVER = "uvicorn"
-BODY = b"Invalid HTTP request received."
+VERSIONS = ((1, 0), (1, 1))
 # Those that uvicorn's parser knows; another one is a broken request to it.
 METHODS = frozenset(
     (
@@ -25,10 +27,12 @@ def install() -> None:
     util.write_error = write_error
 
 
-def check_method(method: str) -> None:
+def check(request: Any) -> None:
     """Raises what the worker answers as a broken request."""
-    if method not in METHODS:
-        raise InvalidRequestMethod(method)
+    if request.method not in METHODS:
+        raise InvalidRequestMethod(request.method)
+    if request.version not in VERSIONS:
+        raise InvalidHTTPVersion(request.version)
 
 
 def write_error(sock: Any, status: int, reason: str, message: str) -> None:
@@ -42,7 +46,7 @@ def write_error(sock: Any, status: int, reason: str, message: str) -> None:
         f"date: {util.http_date()}\r\n"
         f"server: {SERVER}\r\n"
         "content-type: text/plain; charset=utf-8\r\n"
-        f"content-length: {len(BODY)}\r\n"
+        f"content-length: {len(NO_HTTP)}\r\n"
         "connection: close\r\n\r\n"
     )
-    util.write_nonblock(sock, head.encode("latin-1") + BODY)
+    util.write_nonblock(sock, head.encode("latin-1") + NO_HTTP)

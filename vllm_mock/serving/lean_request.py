@@ -20,6 +20,7 @@ _USUAL = re.compile(
 _ONCE = frozenset(("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH"))
 # More than what is in the buffer at a time.
 _READ_AT_ONCE = 65_536
+_MOST_DIGITS = 20
 # Those that change how the request is to be read.
 _UNUSUAL = frozenset(("EXPECT", "TRANSFER-ENCODING", "X-FORWARDED-PROTO"))
 
@@ -90,7 +91,10 @@ class LeanRequest(PatientRequest):
                 environ[key] = value
             headers.append((upper, value))
         length = environ.get("CONTENT_LENGTH", "0")
-        if not (length.isascii() and length.isdigit()):
+        # Python refuses to read a number of thousands of digits.
+        if not (length.isascii() and length.isdigit() and len(length) <= _MOST_DIGITS):
+            return False
+        if "," in environ.get("HTTP_CONNECTION", ""):
             return False
         self.headers = headers
         self._length = int(length)

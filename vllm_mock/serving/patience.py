@@ -16,18 +16,19 @@ from typing import Any
 
 from gunicorn import util
 from gunicorn.http import parser
-from gunicorn.http.body import LengthReader
-from gunicorn.http.errors import LimitRequestHeaders
+from gunicorn.http.body import ChunkedReader, LengthReader
+from gunicorn.http.errors import LimitRequestHeaders, NoMoreData, ParseException
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import SocketUnreader
 
-from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.errors import ApiError, InvalidHttp
 from vllm_mock.serving.lingering import Lingering, close_gracefully
 from vllm_mock.settings import Settings
 
 # A send of so many bytes at a time must make progress, not the whole answer at once.
 PIECE_BYTES = 65_536
+TRAILER_BYTES = 65_536
 
 SLOW_REQUEST = "slow_request"
 SLOW_READER = "slow_reader"
@@ -39,6 +40,10 @@ class SlowRequest(ConnectionResetError):
 
     def __init__(self) -> None:
         super().__init__(ECONNRESET, "the request did not come in time")
+
+
+class TooMuch(Exception):
+    """More than may be sent was announced."""
 
 
 class SlowReader(ConnectionResetError):
@@ -111,9 +116,36 @@ class PatientRequest(Request):
         if len(buf) > bounds.head_bytes > 0:
             raise LimitRequestHeaders(f"more than {bounds.head_bytes} bytes")
 
+    def set_body_reader(self) -> None:
+        super().set_body_reader()
+        # gunicorn knows "close" where it is all that the header says.
+        if any(name == "CONNECTION" and _asks_to_close(value) for name, value in self.headers):
+            self.force_close()
+        if isinstance(self.body.reader, ChunkedReader):
+            self.body.reader = PatientChunkedReader(self, self.unreader)
+
+
+class PatientChunkedReader(ChunkedReader):
+    """gunicorn's reader of chunks, which raises TooMuch before it waits for a chunk that is too large."""
+
+    def __init__(self, request: Any, unreader: Any) -> None:
+        super().__init__(request, unreader)
+        # It looks through all trailers whenever some more have come.
+        self.limit_trailer_section = TRAILER_BYTES
+
+    def parse_chunk_size(self, unreader: Any, data: bytes | None = None) -> tuple[int, bytes | None]:
+        size, rest = super().parse_chunk_size(unreader, data)
+        if size > bounds.request_bytes > 0:
+            raise TooMuch
+        return size, rest
+
+
+def _asks_to_close(connection: str) -> bool:
+    return "close" in (option.strip(" \t").lower() for option in connection.split(","))
+
 
 class BoundedReader:
-    """Reads the body of a request: not more than is allowed, and not for longer. Raises ApiError."""
+    """Reads the body of a request: not more than is allowed, and not for longer. Raises ApiError and InvalidHttp."""
 
     def __init__(self, request: Any) -> None:
         self._request = request
@@ -121,18 +153,25 @@ class BoundedReader:
         self._left = bounds.request_bytes or float("inf")
 
     def read(self, size: int) -> bytes:
-        if isinstance(self._reader, LengthReader) and self._reader.length > self._left:
+        announced = self._reader.length if isinstance(self._reader, LengthReader) else 0
+        if announced > self._left:
             raise self._refusal(too_large(), TOO_LARGE)
         try:
             data = self._reader.read(size)
         except SlowRequest:
             raise self._refusal(too_slow()) from None
+        except TooMuch:
+            raise self._refusal(too_large(), TOO_LARGE) from None
+        except (ParseException, NoMoreData) as fault:
+            raise self._refusal(InvalidHttp(str(fault))) from None
+        if len(data) < min(size, announced):
+            raise self._refusal(InvalidHttp("the body ended before its length"))
         self._left -= len(data)
         if self._left < 0:
             raise self._refusal(too_large(), TOO_LARGE)
         return data
 
-    def _refusal(self, error: ApiError, reason: str | None = None) -> ApiError:
+    def _refusal(self, error: Exception, reason: str | None = None) -> Exception:
         if reason is not None:
             bounds.dropped(reason)
         # Where the next request begins is not known.
@@ -168,7 +207,7 @@ def install(settings: Settings, dropped: Callable[[str], None], *, cooperative: 
     def finish(self: Any, deadline: float | None = None, max_bytes: int | None = None) -> bool:
         try:
             return finish_body(self, deadline, max_bytes)
-        except ApiError:
+        except (ApiError, InvalidHttp):
             return False
 
     RequestParser.finish_body = finish
