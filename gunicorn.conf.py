@@ -27,6 +27,8 @@ workers = _settings.data_parallel_size
 worker_connections = or_exit(connections)
 backlog = 4096
 keepalive = 5
+# A worker that shows no life for that long is replaced, with all its streams: a starved machine is no reason for it.
+timeout = 120
 # Gateways add long headers and addresses. For the line 0 is no limit; a field it would keep to 8 KiB.
 limit_request_line = 0
 limit_request_fields = _settings.h11_max_header_count
