@@ -20,6 +20,10 @@ class WaitingQueue:
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
 
+    def __bool__(self) -> bool:
+        # Asked several times a request; queues of adapters go when they are empty.
+        return len(self._queues) > 1 or bool(self._queues[None])
+
     def push(self, key: Key, handle: RequestHandle, *, in_front: bool = False) -> None:
         """Adds a request; among equal keys the first one stays the first, unless a later one comes `in_front`."""
         self._pushed += 1

@@ -11,6 +11,8 @@ _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 def compact(value: Any) -> str:
     """`value` as compact JSON text."""
+    if value is None:
+        return "null"
     return _encoder.encode(value)
 
 

@@ -69,7 +69,10 @@ class Cors:
         """Add the headers of an ordinary answer; `origin` is the request's Origin header."""
         headers = response.headers
         # Asked by name, Werkzeug's headers would make an exception of each that is missing.
-        if not any(name == "Vary" for name, _ in headers):
+        for name, _ in headers:
+            if name == "Vary":
+                break
+        else:
             headers.add("Vary", "Origin")
         if origin is not None and self._allows(origin):
             headers["Access-Control-Allow-Origin"] = self._allow_origin(origin)

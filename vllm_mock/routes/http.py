@@ -15,6 +15,7 @@ from vllm_mock.faults.injected import HEADER as RETURN_ERROR
 from vllm_mock.metrics.http import EXCLUDED_HANDLERS
 from vllm_mock.protocol.errors import NO_HTTP, ApiError, InvalidHttp
 from vllm_mock.routes.cors import Cors
+from vllm_mock.routes.current import current_request
 from vllm_mock.routes.fault_gate import FAULT, UNANSWERED, FaultGate
 from vllm_mock.routes.pd_gate import PDGate
 from vllm_mock.routes.replies import (
@@ -83,10 +84,11 @@ def install(app: Flask, services: "Services") -> None:
     # The hooks read the WSGI environ: each look through Flask's request proxy costs a microsecond.
     @app.before_request
     def admit() -> Response | None:
-        environ = request.environ
+        served = current_request()
+        environ = served.environ
         environ[STARTED] = time.monotonic()
         if environ["REQUEST_METHOD"] == "OPTIONS":
-            return cors.preflight(request)
+            return cors.preflight(served)
         path = environ["PATH_INFO"]
         if halves.active:
             halves.arrive(environ)
@@ -100,12 +102,12 @@ def install(app: Flask, services: "Services") -> None:
         if halves.active and (failed := halves.admit(environ)) is not None:
             return failed
         if faults.active or gate.always or RETURN_ERROR in environ:
-            return gate.admit(request._get_current_object())  # type: ignore[attr-defined]
+            return gate.admit(served)
         return None
 
     @app.after_request
     def decorate(response: Response) -> Response:
-        served = request._get_current_object()  # type: ignore[attr-defined]
+        served = current_request()
         environ = served.environ
         if FAULT in environ:
             response = gate.decorate(environ, response)
@@ -113,8 +115,9 @@ def install(app: Flask, services: "Services") -> None:
             halves.leave(environ, response)
         if REFUSED not in environ and UNANSWERED not in environ:
             cors.decorate(environ.get("HTTP_ORIGIN"), response)
-            if EXCLUDED_HANDLERS.search(environ["PATH_INFO"]) is None:
-                rule = served.url_rule
+            rule = served.url_rule
+            # Of a path without variables its route says the same, and that is looked at once.
+            if (rule is not None and not rule.arguments) or EXCLUDED_HANDLERS.search(environ["PATH_INFO"]) is None:
                 observe(
                     rule.rule if rule is not None else "none",
                     environ["REQUEST_METHOD"],

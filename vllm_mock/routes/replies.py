@@ -25,19 +25,26 @@ METHOD_NOT_ALLOWED = b'{"detail":"Method Not Allowed"}'
 _STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
+class _Headers(Headers):
+    """Begins with values that need no look at whether they can be sent."""
+
+    def __init__(self, good: list[tuple[str, str]]) -> None:
+        self._list = good
+
+
 class Reply(Response):
     """A response whose headers are complete: Werkzeug's second look at them at the end is left out."""
 
     content_length: int | None = None  # type: ignore[assignment]
 
     def __init__(self, body: bytes | Iterable[bytes], status: int, content_type: str) -> None:
-        self.headers = Headers()
-        self.headers.add("Content-Type", content_type)
+        headers = [("Content-Type", content_type)]
         self.content_length = None
         if isinstance(body, bytes):
             self.content_length = len(body)
-            self.headers.add("Content-Length", str(self.content_length))
+            headers.append(("Content-Length", str(self.content_length)))
             body = [body]
+        self.headers = _Headers(headers)
         self.response = self._body = body
         self._status, self._status_code = _STATUS_LINES.get(status) or f"{status} {phrase(status)}", status
         self._on_close: list[Any] = []

@@ -60,20 +60,23 @@ class AnswerOptions:
 
 def final_usage(runs: Sequence[Run], options: AnswerOptions, *, chat: bool) -> Usage:
     """Counts of a whole request: each prompt once, the tokens of all choices."""
-    prompts = {id(run.prompt): run for run in reversed(runs)}
-    prompt_tokens = sum(len(run.prompt.token_ids) for run in prompts.values())
-    completion_tokens = sum(len(run.plan.token_ids) for run in runs)
-    usage = Usage(prompt_tokens, completion_tokens)
+    usage = Usage(0, 0)
+    counted = None
+    for run in runs:
+        usage.completion_tokens += len(run.plan.token_ids)
+        # The choices of a prompt follow each other.
+        if run.prompt is not counted:
+            counted = run.prompt
+            usage.prompt_tokens += len(counted.token_ids)
     if options.prompt_tokens_details:
         # vLLM reports what one prompt, the last, found in the prefix cache; its first choice computes the rest.
         last_prompt = next(run for run in runs if run.prompt is runs[-1].prompt)
         handle = last_prompt.handle
         usage.cached_tokens = cached_tokens(handle, options.cached_at_peer)
         usage.created_cache_tokens = handle.num_created_tokens if chat else None
-    outputs = [run.output for run in runs if run.output is not None]
-    counts = [output.reasoning_tokens for output in outputs if output.reasoning_tokens is not None]
-    if counts:
-        usage.reasoning_tokens = sum(counts)
+    for run in runs:
+        if run.output is not None and run.output.reasoning_tokens is not None:
+            usage.reasoning_tokens = (usage.reasoning_tokens or 0) + run.output.reasoning_tokens
     return usage
 
 

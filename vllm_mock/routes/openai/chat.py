@@ -1,14 +1,15 @@
 """POST /v1/chat/completions."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from vllm_mock.protocol.json_text import compact, quote
 from vllm_mock.protocol.logprobs import chat_logprobs, prompt_logprobs
 from vllm_mock.protocol.response import Choice, Envelope, chat_completion
 from vllm_mock.protocol.sse import ChatChunks, StreamOptions, json_ids
+from vllm_mock.routes.current import current_request
 from vllm_mock.routes.openai import headers, picture_chat, spoken_chat
 from vllm_mock.routes.openai.answer import AnswerOptions, answer_options, final_usage, stream_options
 from vllm_mock.routes.openai.chat_stream import ChatStream
@@ -29,7 +30,7 @@ def register(blueprint: Blueprint, services: "Services") -> None:
     """Add the route to the blueprint."""
 
     def chat_completions() -> Response:
-        environ = request.environ
+        environ = current_request().environ
         body = parse_chat(environ)
         if services.pd_contract is not None:
             services.pd_contract.check(body)
@@ -44,14 +45,15 @@ def register(blueprint: Blueprint, services: "Services") -> None:
         runs = start(services, [chat.prompt], [chat.spec], scheduling, chat.parsing)
         options = answer_options(services, body)
         if body.stream:
-            return _streamed(services, chat, runs, scheduling.response_id, options, speaker)
-        return _whole(services, chat, runs, scheduling.response_id, options, speaker)
+            return _streamed(services, environ, chat, runs, scheduling.response_id, options, speaker)
+        return _whole(services, environ, chat, runs, scheduling.response_id, options, speaker)
 
     blueprint.add_url_rule("/v1/chat/completions", "chat", chat_completions, methods=["POST"])
 
 
 def _streamed(
     services: "Services",
+    environ: dict[str, Any],
     chat: PreparedChat,
     runs: list[Run],
     response_id: str,
@@ -64,12 +66,13 @@ def _streamed(
     renderer: Renderer = kind(runs, options, shape, chat.role, chat.echo)
     if speaker is not None:
         renderer = SpokenStream(renderer, runs, speaker, ChatChunks(shape).head)
-    connection = headers.connection(request.environ)
+    connection = headers.connection(environ)
     return stream_reply(stream(services, runs, renderer.render, renderer.end, connection, keep_alive=True))
 
 
 def _whole(
     services: "Services",
+    environ: dict[str, Any],
     chat: PreparedChat,
     runs: list[Run],
     response_id: str,
@@ -77,7 +80,7 @@ def _whole(
     speaker: Speaker | None,
 ) -> Response:
     created = int(time.time())
-    collect(services, runs, headers.connection(request.environ))
+    collect(services, runs, headers.connection(environ))
     choices = [chat_choice(run, chat, options) for run in runs]
     if speaker is not None:
         for choice in choices:
@@ -100,7 +103,7 @@ def _whole(
     envelope.further += sealed(services.pd_contract)
     envelope.metrics = whole_answer_metrics(runs, services.settings.enable_per_request_metrics)
     response = json_reply(chat_completion(envelope, chat.role, choices))
-    report = headers.load_report(request.environ, services)
+    report = headers.load_report(environ, services)
     if report is not None:
         response.headers["endpoint-load-metrics"] = report
     return response

@@ -9,7 +9,7 @@ from vllm_mock.output import OutputParsing, ReasoningFormat, reasoning_format, t
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.routes.openai import headers
 from vllm_mock.routes.openai.framing import framing
-from vllm_mock.routes.openai.refusal import engine_stage
+from vllm_mock.routes.openai.refusal import refused_by_engine
 from vllm_mock.routes.openai.structure import structure
 
 if TYPE_CHECKING:
@@ -173,9 +173,11 @@ def _check_engine_input(
     from vllm_mock.protocol.engine_checks import check_engine_input
 
     rank = headers.data_parallel_rank(environ)
-    with engine_stage(bool(body.stream)):
+    try:
         for prompt in prompts:
             check_engine_input(body, prompt.token_ids, services.limits, rank)
+    except ApiError as error:
+        raise refused_by_engine(error, streaming=bool(body.stream)) from None
 
 
 def _spec(services: "Services", body: Any, max_tokens: int, model: str) -> SamplingSpec:

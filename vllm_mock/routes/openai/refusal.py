@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.json_text import compact
@@ -38,12 +37,6 @@ def render_spaced_error(error: ApiError) -> bytes:
     return error_event(error, spaced=True) + DONE
 
 
-@contextmanager
-def engine_stage(streaming: bool) -> Iterator[None]:
-    """Within it an ApiError of a streaming request becomes a StreamedRefusal."""
-    try:
-        yield
-    except ApiError as error:
-        if streaming:
-            raise StreamedRefusal(error) from None
-        raise
+def refused_by_engine(error: ApiError, *, streaming: bool) -> Exception:
+    """What is to be raised for an error of the engine's stage: a streaming request has its answer begun by then."""
+    return StreamedRefusal(error) if streaming else error
