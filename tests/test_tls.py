@@ -7,6 +7,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,6 +149,30 @@ def test_broken_handshakes_are_no_news(tmp_path: Path, files: Path, runner: str)
         # Two lines before; at most one for each of the twenty.
         assert len(server.logged().splitlines()) <= 22
         assert "Traceback" not in server.logged()
+
+
+@pytest.fixture
+def idle(tmp_path: Path, files: Path) -> Iterator[Server]:
+    yield from secured(tmp_path, files, *INSTANT[:2], "--max-model-len", "9000", runner=APP)
+
+
+def test_long_computations_let_the_others_have_their_turn(idle: Server, files: Path) -> None:
+    context = client(files)
+    wait_until_ready(idle, context)
+    heavy = question(max_tokens=8000, logprobs=True, top_logprobs=20)
+    request = request_bytes("POST", CHAT, heavy, {"Connection": "close"})
+    answers: list[bytes] = []
+    worker = threading.Thread(target=lambda: answers.append(exchange(idle.port, context, request)))
+    with context.wrap_socket(connect(idle.port), server_hostname="localhost") as probe:
+        worker.start()
+        answered = 0
+        while worker.is_alive():
+            probe.sendall(request_bytes("GET", "/ping"))
+            assert probe.recv(65_536).startswith(b"HTTP/1.1 200 OK")
+            answered += 1
+            time.sleep(0.005)
+    assert answers[0].startswith(b"HTTP/1.1 200 OK")
+    assert answered > 8
 
 
 @RUNNERS

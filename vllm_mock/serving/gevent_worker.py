@@ -130,7 +130,7 @@ class Worker(GeventWorker):
 
     def _handle(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         if not self._plain:
-            return super().handle_request(listener_name, req, sock, addr)
+            return self._handle_encrypted(listener_name, req, sock, addr)
         self.cfg.pre_request(self, req)
         response, environ = self._begin(listener_name, req, sock, addr)
         self.nr += 1
@@ -159,6 +159,13 @@ class Worker(GeventWorker):
         # A client that always has its next request ready would otherwise keep all others waiting.
         gevent.sleep(0)
         return True
+
+    def _handle_encrypted(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
+        computing = self._preemption.begin()
+        try:
+            return super().handle_request(listener_name, req, sock, addr)
+        finally:
+            self._preemption.end(computing)
 
     def _begin(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> tuple[LeanResponse, dict[str, Any]]:
         """The response to be filled, and the environ."""
