@@ -5,10 +5,10 @@ import threading
 import time
 
 import pytest
-from engine_support import Recorder, make_settings, request
+from engine_support import Recorder, VirtualClock, make_settings, request
 from waiting_support import eventually
 
-from vllm_mock.engine import FixedEngine
+from vllm_mock.engine import FixedEngine, fixed
 
 PATIENCE_SECONDS = 20
 
@@ -46,6 +46,26 @@ def test_a_blocked_request_wakes_when_its_turn_comes():
     assert not thread.is_alive()
     assert timings[0].due == second.scheduled + 0.01
     assert second.scheduled == max(first.last_token_due, second.queued)
+
+
+def test_others_get_the_lock_while_the_engine_makes_up_for_much(monkeypatch):
+    """More requests than may run at once, all of them due."""
+    clock = VirtualClock()
+    engine = FixedEngine(make_settings(max_num_seqs=1, time_to_first_token=0.0, inter_token_latency=0.0), clock=clock)
+    engine.pause()
+    handles = [engine.submit(request()) for _ in range(1000)]
+    free = []
+
+    def look():
+        free.append(engine._lock.acquire(timeout=1))
+        engine._lock.release()
+
+    monkeypatch.setattr(fixed, "give_way", look)
+    engine.resume()
+    eventually(lambda: engine.idle, PATIENCE_SECONDS)
+    assert all(handle.finished_at == clock.now for handle in handles)
+    assert len(free) >= 9
+    assert all(free)
 
 
 def test_the_clock_thread_runs_only_while_requests_wait(clock_threads):

@@ -234,13 +234,27 @@ def connect_small(port: int) -> socket.socket:
     return connection
 
 
-@pytest.mark.parametrize("runner", [APP, GTHREAD])
-def test_long_computations_let_the_others_have_their_turn(servers: ServerPool, runner: str) -> None:
-    """Half a second of work in one request: without preemption not one probe would be answered meanwhile."""
+MANY_LOGPROBS = {"max_tokens": 8000, "ignore_eos": True, "logprobs": True, "top_logprobs": 20}
+DOUBLED = "root ::= r0\n" + "\n".join(f"r{i} ::= r{i + 1} r{i + 1}" for i in range(30)) + '\nr30 ::= "a"'
+ONE_LONG_WORD = [{"role": "user", "content": "x" * 1_000_000}]
+
+
+@pytest.mark.parametrize(
+    ("runner", "heavy", "status"),
+    [
+        pytest.param(APP, MANY_LOGPROBS, 200, id="logprobs"),
+        pytest.param(GTHREAD, MANY_LOGPROBS, 200, id="logprobs, gthread"),
+        pytest.param(APP, {"structured_outputs": {"grammar": DOUBLED}}, 400, id="a grammar that grows"),
+        pytest.param(APP, {"messages": ONE_LONG_WORD}, 400, id="a text that cannot be cut"),
+    ],
+)
+def test_long_computations_let_the_others_have_their_turn(
+    servers: ServerPool, runner: str, heavy: dict[str, Any], status: int
+) -> None:
+    """Tenths of a second of work in one request: otherwise hardly a probe would be answered meanwhile."""
     server = servers.get(*TINY[:-1], "80000", *INSTANT, runner=runner)
-    heavy = {**QUESTION, "max_tokens": 8000, "ignore_eos": True, "logprobs": True, "top_logprobs": 20}
     replies = []
-    worker = threading.Thread(target=lambda: replies.append(server.post(CHAT, heavy)))
+    worker = threading.Thread(target=lambda: replies.append(server.post(CHAT, {**QUESTION, **heavy})))
     with Connection(server.port) as probe:
         worker.start()
         answered = 0
@@ -249,5 +263,5 @@ def test_long_computations_let_the_others_have_their_turn(servers: ServerPool, r
             assert probe.read_reply().status == 200
             answered += 1
             time.sleep(0.005)
-    assert replies[0].status == 200
+    assert replies[0].status == status
     assert answered > 8

@@ -11,6 +11,10 @@ from vllm_mock.engine.removable_heap import RemovableHeap
 from vllm_mock.engine.request import EngineRequest
 from vllm_mock.engine.scheduled import ScheduledEngine
 from vllm_mock.settings import Settings
+from vllm_mock.turns import give_way
+
+# Requests that end in one go, while nobody else is served: some milliseconds.
+MOST_AT_ONCE = 100
 
 
 class FixedEngine(ScheduledEngine):
@@ -68,12 +72,17 @@ class FixedEngine(ScheduledEngine):
 
     def _advance(self) -> float:
         """Frees what has ended by now and starts what waited, each at its own instant; returns the present."""
-        if self._held_since is not None:
-            return self._held_since
-        now = self._clock()
-        while (first := self._ends.first()) is not None and first[0] <= now:
-            self._finish(self._ends.pop(), first[0])
-        return now
+        while self._held_since is None:
+            now = self._clock()
+            for _ in range(MOST_AT_ONCE):
+                if (first := self._ends.first()) is None or first[0] > now:
+                    return now
+                self._finish(self._ends.pop(), first[0])
+            # As if the lock had come later: whoever calls looks at the engine only after this.
+            self._lock.release()
+            give_way()
+            self._lock.acquire()
+        return self._held_since
 
     def _new_handle(self, request: EngineRequest, block_hashes: Sequence[BlockHash]) -> RequestHandle:
         return RequestHandle(self, request, block_hashes)

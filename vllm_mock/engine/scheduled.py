@@ -150,9 +150,9 @@ class ScheduledEngine(ABC):
         """Queues all of these requests, or none. Raises QueueFull, NeverFits or EnginePaused."""
         handles = self._handles(requests)
         with self._lock:
+            now = self._advance()
             if self._rejects:
                 raise EnginePaused
-            now = self._advance()
             refused = self._scheduler.refusals(handles, now)
             if refused:
                 for reason in set(refused):

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from vllm_mock.turns import apart
+
 _LARGEST_INTEGER = 2**63 - 1
-# llguidance takes a quarter of a second for so many characters, more than a quadratic time beyond, and lets no other
-# request run meanwhile: a longer text is taken as it is.
+# llguidance takes a quarter of a second for so many characters, and more than a quadratic time beyond: a longer text is
+# taken as it is.
 _MOST_CHARS = 65_536
 
 
@@ -44,7 +46,9 @@ def _fault(text: str, make: Callable[[], str]) -> str | None:
     if len(text) > _MOST_CHARS:
         return None
     try:
-        fault = _llguidance().LLMatcher.validate_grammar(make(), None)
+        grammar = make()
+        # A grammar that grows by its own rules takes up to a second.
+        fault = apart(lambda: _llguidance().LLMatcher.validate_grammar(grammar, None))
     except (ValueError, KeyError, TypeError) as error:
         return f"Invalid grammar specification: {error}".rstrip()
     return f"Grammar error: {fault}".rstrip() if fault else None

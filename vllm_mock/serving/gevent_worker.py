@@ -2,13 +2,14 @@
 
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import events
 from gevent.hub import Waiter
+from gevent.threadpool import ThreadPool
 from gunicorn.http import wsgi
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.ggevent import GeventWorker
@@ -18,11 +19,14 @@ from vllm_mock.serving.lean_response import LeanResponse
 from vllm_mock.serving.lingering import close_gracefully
 from vllm_mock.serving.preemption import Preemption
 from vllm_mock.serving.pump import Flow, Pump
+from vllm_mock.turns import run_apart_by
 
 if TYPE_CHECKING:
     from vllm_mock.routes.pacing import Step
 
 NEVER = float("inf")
+# Threads for what C functions compute without the interpreter; none before the first needs one.
+THREADS = 4
 
 
 class Pumping:
@@ -92,6 +96,28 @@ def _catch_up(steps: "Iterator[Step]", response: LeanResponse) -> float | None:
     return None
 
 
+class Apart:
+    """Runs functions in threads of the system while greenlets go on."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPool(THREADS)
+
+    def run(self, compute: Callable[[], object]) -> object:
+        """Returns or raises what `compute` does."""
+        result, error = self._threads.apply(_outcome, (compute,))
+        if error is not None:
+            raise error
+        return result
+
+
+def _outcome(compute: Callable[[], object]) -> tuple[object, Exception | None]:
+    # gevent prints a traceback for each exception in one of its threads.
+    try:
+        return compute(), None
+    except Exception as error:
+        return None, error
+
+
 class Worker(GeventWorker):
     """Serves HTTP/1 over plain sockets by a shorter way; TLS takes gunicorn's own."""
 
@@ -108,6 +134,7 @@ class Worker(GeventWorker):
         # The loop keeps the time at which its present round began.
         self._preemption = Preemption(lambda: time.time() - loop.now())
         self._preemption.start()
+        run_apart_by(Apart().run)
         if not self._plain:
             # gevent would print a traceback for each client that dislikes our certificate or leaves in the handshake.
             hub = gevent.get_hub()

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from vllm_mock.turns import apart
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
 
@@ -18,6 +20,8 @@ CHUNK = re.compile(r" ?[^ ]*(?: (?![A-Za-z])[^ ]*)*")
 # 300,000 characters of prose have 8,000 different chunks. An entry takes about 250 bytes.
 MAX_CHUNKS = 20_000
 MAX_CHARACTERS = 64
+# A longer piece takes over 20 ms, and is cut for nobody.
+LONG = 50_000
 
 
 class ChunkCache(dict[str, Sequence[int]]):
@@ -25,10 +29,13 @@ class ChunkCache(dict[str, Sequence[int]]):
 
     def __init__(self, backend: "Backend") -> None:
         super().__init__()
+        self._backend = backend
         self._backend_encode = backend.encode
         self._before, self._after = _added_by_post_processor(backend)
 
     def __missing__(self, chunk: str) -> Sequence[int]:
+        if len(chunk) > LONG:
+            return encode_apart(self._backend, chunk, False)
         ids = tuple(self._backend_encode(chunk, None, False, False).ids)
         if len(chunk) <= MAX_CHARACTERS:
             if len(self) >= MAX_CHUNKS:
@@ -40,6 +47,12 @@ class ChunkCache(dict[str, Sequence[int]]):
         """The ids of `text`. Raises TypeError for a text with unpaired surrogates."""
         ids = chain.from_iterable(map(self.__getitem__, CHUNK.findall(text)))
         return [*self._before, *ids, *self._after] if add_special_tokens else list(ids)
+
+
+def encode_apart(backend: "Backend", text: str, add_special_tokens: bool) -> list[int]:
+    """The ids of a long text, computed while others are served: the package lets them for a batch alone."""
+    [encoding] = apart(lambda: backend.encode_batch_fast([text], False, add_special_tokens))
+    return encoding.ids
 
 
 def can_be_chunked(backend: "Backend") -> bool:

@@ -1,6 +1,7 @@
 """A tokenizer on the `tokenizers` package (Rust), which reads tokenizer.json."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vllm_mock.tokenizer import byte_level
 from vllm_mock.tokenizer.base import Tokenizer, Vocabulary
-from vllm_mock.tokenizer.chunk_cache import ChunkCache, can_be_chunked
+from vllm_mock.tokenizer.chunk_cache import LONG, ChunkCache, can_be_chunked, encode_apart
 from vllm_mock.tokenizer.config import TokenizerConfig, read_config, token_text
 from vllm_mock.tokenizer.errors import TokenizerError
 
@@ -36,6 +37,8 @@ class FastTokenizer(Tokenizer):
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         try:
             if self._chunks is None:
+                if len(text) > LONG:
+                    return encode_apart(self._backend, text, add_special_tokens)
                 return self._backend.encode(text, None, False, add_special_tokens).ids
             return self._chunks.encode(text, add_special_tokens)
         except TypeError as error:
@@ -78,6 +81,8 @@ class FastTokenizer(Tokenizer):
 
 def load_folder(folder: Path) -> FastTokenizer:
     """Load a folder with tokenizer.json. Raises ValueError with one line when that cannot be done."""
+    # Else the first batch starts threads for all cores.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from tokenizers import Tokenizer as Backend
 
     config = read_config(folder)
