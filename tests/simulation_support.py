@@ -41,6 +41,7 @@ def make_settings(**values):
         "max_num_batched_tokens": 16,
         "num_gpu_blocks": 64,
         "block_size": 4,
+        "async_scheduling": False,
     }
     return Settings(**(defaults | values))
 

@@ -35,6 +35,54 @@ def test_a_prompt_is_computed_in_chunks_beside_a_decoder():
     test.check_the_end()
 
 
+@pytest.mark.parametrize(("ahead", "starts"), [(True, 3.0), (False, 2.0)])
+def test_who_arrives_during_step_n_is_in_step_n_plus_2_under_asynchronous_scheduling_else_in_n_plus_1(ahead, starts):
+    test = bench(async_scheduling=ahead)
+    first = test.submit(3, 6)
+    test.run_until(1.5)
+    second = test.submit(4, 2)
+    test.run()
+    assert first.dues == [1, 2, 3, 4, 5, 6]
+    # Step 1 runs; it is scheduled when that ends, in both cases.
+    assert second.scheduled == 2.0
+    assert second.dues == [starts + 1, starts + 2]
+    prompts = [number for number, batch in enumerate(test.step_time.batches) if batch.prefills]
+    assert prompts == [0, starts]
+    test.check_the_end()
+
+
+def test_a_gpu_without_work_starts_at_once_under_asynchronous_scheduling_too():
+    test = bench(async_scheduling=True)
+    first = test.submit(3, 1)
+    test.run_until(0.5)
+    # Nothing is scheduled for the next step, so that is not before the end of this one.
+    second = test.submit(3, 2)
+    test.run()
+    assert (first.dues, second.scheduled, second.dues) == ([1], 1.0, [2, 3])
+
+
+@pytest.mark.parametrize(("ahead", "due"), [(True, 5.0), (False, 4.0)])
+def test_a_seat_is_taken_again_by_the_step_that_is_scheduled_next(ahead, due):
+    test = bench(async_scheduling=ahead, max_num_seqs=2)
+    first, _, third = test.submit(3, 3), test.submit(3, 9), test.submit(3, 1)
+    test.run()
+    # While the last step of the first one runs, the next one is scheduled without the third.
+    assert (first.dues[-1], third.dues) == (3.0, [due])
+    test.check_the_end()
+
+
+def test_who_loses_its_blocks_in_flight_keeps_the_token_of_that_step():
+    test = bench(async_scheduling=True, num_gpu_blocks=5, enable_prefix_caching=False)
+    first, second = test.submit(4, 9), test.submit(4, 9)
+    test.run()
+    assert first.dues == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    # It is in step 2 first, and needs a third block for step 7, which is scheduled while step 6 runs.
+    assert second.dues == [3, 4, 5, 6, 7, 10, 11, 12, 13]
+    assert second.num_preemptions == 1
+    assert (0, 0, [(9, 0)]) in batches(test)
+    test.check_the_end()
+
+
 def test_without_chunks_a_prompt_waits_until_it_fits_as_a_whole():
     test = bench(max_num_batched_tokens=8, enable_chunked_prefill=False)
     test.submit(6, 3)

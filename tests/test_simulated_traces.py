@@ -26,6 +26,7 @@ def play(draw) -> Bench:
         pipeline_parallel_size=(1, 1, 2, 3)[draw(0, 3)],
         max_loras=draw(1, 2),
         kv_cache_transfer_latency=0.75,
+        async_scheduling=draw(0, 1) > 0,
     )
     uses_lora, preempts_all, disturbed = draw(0, 3) == 0, draw(0, 9) == 0, draw(0, 2) == 0
     for _ in range(draw(1, 8)):

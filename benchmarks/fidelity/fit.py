@@ -130,7 +130,7 @@ def _weights(recorded: Sequence[Recorded], size: int = 40) -> object:
 
 def predicted(recorded: Sequence[Recorded], constants: Constants) -> np.ndarray:
     """Seconds of TPOT and TTFT, a row each. TTFT has the frontend's part, and the step that an asynchronous scheduler
-    lets a request wait for: the simulation has neither, but the measurements have.
+    lets a request wait for: the steps were recorded without either.
     """
     devices = {name: constants.device(name) for name in {one.row.device for one in recorded}}
     found = []

@@ -16,6 +16,7 @@ from vllm_mock.engine.step_time.batch import Batch
 from vllm_mock.engine.step_time.model import SimulatedModel, simulated_model
 from vllm_mock.engine.step_time.roofline import Host
 from vllm_mock.engine.step_time.terms import Terms
+from vllm_mock.settings import Settings
 from vllm_mock.simulate import simulate
 
 Array = Any  # numpy's; it is no requirement of the product
@@ -88,10 +89,13 @@ class _Recorder:
 
 
 def record(row: Row) -> Recorded:
-    """The steps of a row's load; SettingsError where it cannot be simulated."""
+    """The steps of a row's load; SettingsError where it cannot be simulated.
+
+    Each is scheduled when the last one has ended; what is different under asynchronous scheduling, the fit adds.
+    """
     settings, recorder = server(row, "roofline"), _Recorder()
-    load = requests(row)
-    results = simulate(load, settings, recorder, concurrency=row.concurrency)
+    in_turn = Settings(**{**vars(settings), "async_scheduling": False})
+    results = simulate(requests(row), in_turn, recorder, concurrency=row.concurrency)
     tpot, ttft = _shares(row, results, len(recorder.batches))
     steps = _merged(recorder.batches, tpot, ttft)
     return Recorded(row, simulated_model(settings), settings.async_scheduling, steps)

@@ -109,7 +109,8 @@ def _theirs(traces: Sequence[list[TraceRequest]], specification: dict[str, Any],
 def _ours(run: Run, trace: list[TraceRequest], settings: Settings, table: StepTable) -> list[list[float]]:
     step = {"max_num_seqs": run.seqs, "max_num_batched_tokens": run.tokens}
     cache = {"num_gpu_blocks": run.blocks, "block_size": 16, "enable_prefix_caching": False}
-    limits = Settings(**{**vars(settings), **step, **cache, "max_model_len": 4096})
+    # As vidur, which schedules a step when the last one has ended.
+    limits = Settings(**{**vars(settings), **step, **cache, "max_model_len": 4096, "async_scheduling": False})
     return [result.token_times for result in simulate(trace, limits, VidurStepTime(table, "measured"))]
 
 

@@ -33,7 +33,10 @@ class SimulationSettings:
         1.0, number(0, above=True), "Simulated time runs so many times faster; the metrics tell of simulated seconds."
     )
     async_scheduling: bool = setting(
-        True, SWITCH, "In a simulation, the next step is scheduled while one runs, which hides time of the CPU."
+        True,
+        SWITCH,
+        "In a simulation, the next step is scheduled while one runs: that hides time of the CPU, and who arrives "
+        "meanwhile waits one step longer.",
     )
     step_time: str = setting(
         "auto",

@@ -1,13 +1,13 @@
 """StepFormer: which tokens of which sequences the next step of a lane computes, as vLLM's V1 scheduler decides."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
+from vllm_mock.engine.handle import RequestHandle
 from vllm_mock.engine.observer import EngineObserver
 from vllm_mock.engine.request import EngineRequest
 from vllm_mock.engine.scheduler import Scheduler
 from vllm_mock.engine.simulated.handle import SimulatedHandle
 from vllm_mock.engine.simulated.lane import Lane
-from vllm_mock.engine.step_time import Batch
 from vllm_mock.settings import Settings
 
 NO_LIMIT = 1 << 62
@@ -18,8 +18,9 @@ class StepFormer:
 
     Blocks are allocated as tokens are computed. When there are none left, the request that was admitted last (with
     the policy `priority`: the least urgent one) loses its blocks and waits, in front of all others, to be computed
-    anew: prompt and output so far. `preempted`: that happened in the last step that was formed, for which nobody that
-    waits was looked at. `fetch` is given each admitted request whose prompt's KV cache comes from a peer.
+    anew: prompt and output so far, and the token that a step in flight gives it. `preempted`: that happened in the last
+    step that was formed, for which nobody that waits was looked at. `fetch` is given each admitted request whose
+    prompt's KV cache comes from a peer.
     """
 
     def __init__(
@@ -42,37 +43,38 @@ class StepFormer:
         # Requests that wait for blocks of others which are in flight: nobody may start in their stead.
         self._starved: set[SimulatedHandle] = set()
         self.preempted = False
-        self._planned: dict[SimulatedHandle, tuple[int, int]] = {}
 
-    def form(self, lane: Lane, now: float, *, admits: bool) -> Batch | None:
-        """The next step of a lane, whose prefills are then that much further; None if there is nothing to compute.
+    def form(self, lane: Lane, now: float, *, admits: bool) -> bool:
+        """Schedules the next step of a lane, the one after that in flight; False if there is nothing to compute.
 
-        `admits`: those that wait may start. The lane must not be in flight.
+        `admits`: those that wait may start.
         """
         self.preempted = False
-        self._planned.clear()
+        lane.planned.clear()
         self._give_blocks(lane)
-        budget = self._budget - len(lane.decoders)
+        decoders = len(lane.decoders) - len(lane.last_ones)
+        budget = self._budget - decoders
         if lane.prefilling:
             budget = self._continue_prefills(lane, budget)
         if admits and not self.preempted and not self._starved and self._scheduler.waiting:
             self._admit(lane, budget, now)
-        if not lane.decoders and not self._planned:
-            return None
-        return self._batch(lane)
+        lane.scheduled = bool(decoders or lane.planned)
+        return lane.scheduled
 
     def preempt(self, handle: SimulatedHandle) -> None:
-        """A running request, not in flight, loses its blocks and waits to be computed anew."""
+        """A running request loses its blocks and waits to be computed anew."""
         lane = handle.lane
         assert lane is not None
         decodes = handle in lane.decoders
+        tokens = handle.num_scheduled_tokens
         lane.leave(handle)
         self.forget(handle)
-        handle.close_segment()
-        self._planned.pop(handle, None)
+        if decodes and lane.busy:
+            lane.preempted[handle] = None
+        else:
+            handle.leave_lane()
         handle.num_preemptions += 1
-        handle.counted = len(handle.dues)
-        self._scheduler.preempt(handle, len(handle.dues) if decodes and not handle.lost else None)
+        self._scheduler.preempt(handle, tokens if decodes and not handle.lost else None)
         handle.doomed = handle.lost = False
         self._observer.preempted(handle)
         self.preempted = True
@@ -80,19 +82,6 @@ class StepFormer:
     def forget(self, handle: SimulatedHandle) -> None:
         """A request does not run any longer."""
         self._starved.discard(handle)
-
-    @property
-    def planned(self) -> list[SimulatedHandle]:
-        """The prefills of which the last step that was formed computes a chunk."""
-        return list(self._planned)
-
-    def _batch(self, lane: Lane) -> Batch:
-        lane.completing.clear()
-        for handle, (new, _) in self._planned.items():
-            handle.computed += new
-            if handle.computed == handle.num_known_tokens:
-                lane.completing.append(handle)
-        return Batch(len(lane.decoders), lane.kv_tokens, list(self._planned.values()))
 
     def _give_blocks(self, lane: Lane) -> None:
         """The decoders whose blocks are full get another one, those that run for longest first."""
@@ -102,11 +91,11 @@ class StepFormer:
             return
         for handle in sorted(filling, key=_order) if len(filling) > 1 else filling:
             # One that was preempted for those before it is gone.
-            if handle.lane is not lane:
+            if handle not in lane.decoders:
                 continue
             if self._grow(handle, 1):
                 lane.fill(handle, step + self._kv.block_size)
-            elif handle.lane is lane:
+            elif handle in lane.decoders:
                 self._stall(handle, lane)
 
     def _stall(self, handle: SimulatedHandle, lane: Lane) -> None:
@@ -121,7 +110,7 @@ class StepFormer:
         for handle in list(lane.prefilling):
             if budget <= 0:
                 break
-            if handle.lane is not lane:
+            if handle not in lane.prefilling:
                 continue
             before = handle.computed
             new = min(handle.num_known_tokens - before, budget, self._longest_chunk)
@@ -130,7 +119,7 @@ class StepFormer:
             if missing > 0 and not self._grow(handle, missing):
                 continue
             self._scheduler.cache_prompt(handle, before + new)
-            self._planned[handle] = (new, before)
+            lane.planned[handle] = (new, before)
             budget -= new
         return budget
 
@@ -177,14 +166,15 @@ class StepFormer:
             self._fetch(handle, now)
             return 0
         lane.prefilling[handle] = None
-        self._planned[handle] = (new, cached)
+        lane.planned[handle] = (new, cached)
         return new
 
     def _grow(self, handle: SimulatedHandle, blocks: int) -> bool:
         """Blocks for a running request; others are preempted for it, or itself. False: it is not in this step."""
         assert handle.allocation is not None
         while not self._kv.grow(handle.allocation, blocks):
-            victim = self._victim()
+            assert handle.lane is not None
+            victim = self._victim(handle.lane.last_ones)
             if victim.lane is not handle.lane and victim.lane is not None and victim.lane.busy:
                 victim.doomed = True
                 self._starved.add(handle)
@@ -195,12 +185,10 @@ class StepFormer:
         self._starved.discard(handle)
         return True
 
-    def _victim(self) -> SimulatedHandle:
-        running = self._scheduler.running
-        if self._by_priority:
-            victim = max(running, key=lambda handle: _urgency(handle.request))
-        else:
-            victim = next(reversed(running))
+    def _victim(self, spared: Container[RequestHandle]) -> SimulatedHandle:
+        """Who loses its blocks; `spared` are those that end anyway with the step in flight."""
+        running = [handle for handle in self._scheduler.running if handle not in spared]
+        victim = max(running, key=lambda handle: _urgency(handle.request)) if self._by_priority else running[-1]
         assert isinstance(victim, SimulatedHandle)
         return victim
 

@@ -21,6 +21,9 @@ LEAST_STEP_SECONDS = 1e-6
 class SimulatedGPU:
     """What runs, and when its tokens come. All times are seconds of the caller's clock, which may be virtual.
 
+    With asynchronous scheduling the next step is scheduled when one starts: who arrives during step n has a first chunk
+    in step n + 2, otherwise in n + 1.
+
     With p pipeline stages, up to p batches are in flight, each sequence in one of them: a batch that takes t seconds
     leaves the first stage free after t / p, and none overtakes another.
 
@@ -43,6 +46,8 @@ class SimulatedGPU:
         self._latency = LatencyModel(settings)
         self.lanes = [Lane() for _ in range(settings.pipeline_parallel_size)]
         self._stages = settings.pipeline_parallel_size
+        # Several batches in flight are scheduled ahead of each other anyway.
+        self._ahead = settings.async_scheduling and self._stages == 1
         self._first_stage_free_at = -NEVER
         self._last_end = -NEVER
         # Requests whose KV cache is on its way: when it is there, and their order of admission.
@@ -129,20 +134,27 @@ class SimulatedGPU:
     def _launch(self, lane: Lane, now: float) -> bool:
         """Forms and starts the next step of a lane; False if it has nothing to do."""
         while True:
-            batch = self._former.form(lane, now, admits=self.admits)
-            if batch is None and self._former.preempted:
-                # Whoever lost its blocks may start anew in them.
-                batch = self._former.form(lane, now, admits=self.admits)
-            if batch is None:
+            if not self._schedule(lane, now):
                 return False
             try:
-                seconds = self._seconds(batch)
+                seconds = self._seconds(lane)
             except Exception as error:
                 self._on_failure(error)
                 self._fail(lane, now)
                 continue
             self._start(lane, now, max(seconds, LEAST_STEP_SECONDS))
+            if self._ahead:
+                self._former.form(lane, now, admits=self.admits)
             return True
+
+    def _schedule(self, lane: Lane, now: float) -> bool:
+        """Sees to it that the next step of a lane is scheduled, if it was not while the last one ran."""
+        if lane.scheduled and (lane.decoders or lane.planned):
+            return True
+        if self._former.form(lane, now, admits=self.admits):
+            return True
+        # Whoever lost its blocks may start anew in them.
+        return self._former.preempted and self._former.form(lane, now, admits=self.admits)
 
     def _start(self, lane: Lane, now: float, seconds: float) -> None:
         stage = seconds / self._stages
@@ -150,13 +162,27 @@ class SimulatedGPU:
         self._last_end = end = max(now + seconds, self._last_end + stage)
         step = lane.next_step
         lane.launch(end)
-        for handle in lane.completing:
-            handle.segment = step
-            handle.wake()
-        for handle in lane.ending.get(step, ()):
+        for handle, (new, _) in lane.planned.items():
+            handle.computed += new
+            if handle.computed == handle.num_known_tokens:
+                self._prefilled(handle, lane, step)
+        lane.planned.clear()
+        lane.scheduled = False
+        for handle in lane.last_ones:
             handle.wake()
 
-    def _seconds(self, batch: Batch) -> float:
+    def _prefilled(self, handle: SimulatedHandle, lane: Lane, step: int) -> None:
+        """The step that was launched completes a prefill."""
+        lane.completing.append(handle)
+        del lane.prefilling[handle]
+        handle.segment = step
+        left = len(handle.request.output_token_ids) - len(handle.dues) - 1
+        assert handle.allocation is not None
+        lane.join(handle, step, handle.allocation.blocks * self._scheduler.kv.block_size - handle.computed, left)
+        handle.wake()
+
+    def _seconds(self, lane: Lane) -> float:
+        batch = Batch(len(lane.decoders), lane.kv_tokens, list(lane.planned.values()))
         seconds = self._step_time.seconds(batch)
         if not 0 <= seconds < NEVER:
             raise ValueError(f"a step cannot take {seconds} s")
@@ -168,12 +194,14 @@ class SimulatedGPU:
         step = lane.next_step - 1
         completed = [handle for handle in lane.completing if handle.lane is lane]
         lane.completing.clear()
-        if lane.decoders or completed:
-            self._observer.stepped(at, len(lane.decoders), lane.gap, completed)
+        tokens = len(lane.decoders) + len(lane.preempted)
+        if tokens:
+            self._observer.stepped(at, tokens - len(completed), lane.gap, completed)
+        for handle in lane.preempted:
+            handle.leave_lane()
+        lane.preempted.clear()
         for handle in lane.ending.pop(step, ()):
             self._finish(handle, at)
-        for handle in completed:
-            self._prefilled(handle, lane, step, at)
         if self._stages > 1 or self._recomputes:
             self._recomputes = False
             doomed = [handle for handle in (*lane.decoders, *lane.prefilling) if handle.doomed]
@@ -181,28 +209,18 @@ class SimulatedGPU:
             for handle in sorted(doomed, key=lambda handle: -handle.order):
                 self._former.preempt(handle)
 
-    def _prefilled(self, handle: SimulatedHandle, lane: Lane, step: int, at: float) -> None:
-        del lane.prefilling[handle]
-        left = len(handle.request.output_token_ids) - len(handle.dues) - 1
-        if not left:
-            self._finish(handle, at)
-            return
-        assert handle.allocation is not None
-        lane.join(handle, step, handle.allocation.blocks * self._scheduler.kv.block_size - handle.computed, left)
-
     def _finish(self, handle: SimulatedHandle, at: float) -> None:
         assert handle.lane is not None
         handle.lane.leave(handle)
-        handle.close_segment()
-        handle.counted = len(handle.dues)
+        handle.leave_lane()
         handle.finished_at = at
         self._scheduler.finish(handle)
         self._observer.finished(handle)
 
     def _fail(self, lane: Lane, now: float) -> None:
         """The requests of a step that cannot be computed end here."""
-        lane.completing.clear()
-        for handle in (*self._former.planned, *lane.decoders):
+        lane.scheduled = False
+        for handle in (*lane.planned, *lane.decoders):
             tokens = self.remove(handle, now)
             handle.failed = handle.aborted = handle.disturbed = True
             handle.finished_at = now

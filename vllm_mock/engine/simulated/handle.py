@@ -91,6 +91,11 @@ class SimulatedHandle(RequestHandle):
         self.segment = -1
         self.lane = None
 
+    def leave_lane(self) -> None:
+        """It has left its lane, with all tokens that are scheduled."""
+        self.close_segment()
+        self.counted = len(self.dues)
+
     @property
     def first_token_due(self) -> float:
         """When the first token is due; 0.0 while unknown."""

@@ -11,8 +11,10 @@ class Lane:
 
     Its `decoders` get one token in each step, so that a step costs nothing for each of them: what is special to a step
     (a block is full, an output ends) is looked up by the number of the step. `kv_tokens` is the sum of the decoders'
-    KV lengths before the next step. `prefilling` are those whose known tokens are not all computed yet.
-    While a step is in flight (`busy`) it ends at `end`, and `completing` are those whose prefill it completes.
+    KV lengths before the next step. `prefilling` are those whose known tokens are not all computed yet, and `planned`
+    the chunks (tokens, and those before them) that the next step computes of them, once that is `scheduled`.
+    While a step is in flight (`busy`) it ends at `end`, `completing` are those whose prefill it completes (they are
+    among the decoders already), and `preempted` those that have lost their blocks and get a token from it all the same.
     """
 
     __slots__ = (
@@ -25,18 +27,23 @@ class Lane:
         "ending",
         "filling",
         "kv_tokens",
+        "planned",
+        "preempted",
         "prefilling",
+        "scheduled",
     )
 
     def __init__(self) -> None:
         self.decoders: dict[SimulatedHandle, None] = {}
         self.prefilling: dict[SimulatedHandle, None] = {}
+        self.planned: dict[SimulatedHandle, tuple[int, int]] = {}
         self.completing: list[SimulatedHandle] = []
+        self.preempted: dict[SimulatedHandle, None] = {}
         # By step: decoders that need a new block for it, and those that get their last token from it.
         self.filling: dict[int, dict[SimulatedHandle, None]] = {}
         self.ending: dict[int, dict[SimulatedHandle, None]] = {}
         self.kv_tokens = 0
-        self.busy = False
+        self.busy = self.scheduled = False
         self._ends: list[float] = []
         self._first = 0
         self._trim_at = _ENDS_KEPT
@@ -60,6 +67,11 @@ class Lane:
         """From the end of the step before to the end of the last one."""
         return self._ends[-1] - self._ends[-2] if len(self._ends) > 1 else 0.0
 
+    @property
+    def last_ones(self) -> dict[SimulatedHandle, None]:
+        """Decoders that get their last token from the step in flight."""
+        return self.ending.get(self.next_step - 1, {})
+
     def end_of(self, step: int) -> float | None:
         """When a step ends, None if it was not formed yet."""
         place = step - self._first
@@ -78,9 +90,9 @@ class Lane:
         self.busy = True
 
     def join(self, handle: SimulatedHandle, step: int, free_tokens: int, tokens_left: int) -> None:
-        """Step `step` has completed a prefill: the sequence decodes from the next one on.
+        """Step `step` completes a prefill: the sequence decodes from the next one on.
 
-        Its blocks have room for `free_tokens` more tokens; it gets `tokens_left` more (at least one).
+        Its blocks have room for `free_tokens` more tokens; it gets `tokens_left` more, none if that step ends it.
         """
         self.decoders[handle] = None
         self.kv_tokens += handle.computed
@@ -106,10 +118,12 @@ class Lane:
             _forget(self.filling, handle.needs_block_in, handle)
         else:
             self.prefilling.pop(handle, None)
+            self.planned.pop(handle, None)
+            self.preempted.pop(handle, None)
 
     def _trim(self) -> None:
         """Forgets ends of steps that no sequence of this lane looks back to."""
-        users = [*self.decoders, *self.completing]
+        users = [*self.decoders, *self.preempted]
         needed = min((handle.segment for handle in users if handle.segment >= 0), default=self.next_step)
         # The last one is needed for the gap to the next.
         drop = min(needed - self._first, len(self._ends) - 1)
