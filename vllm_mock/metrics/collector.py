@@ -2,6 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+
 from vllm_mock.engine import Engine
 from vllm_mock.engine.observer import NullObserver
 from vllm_mock.metrics.accumulators import Histogram, Value, WorstOf
@@ -32,8 +40,7 @@ from vllm_mock.metrics.http import HttpMetrics
 from vllm_mock.metrics.kv_residency import residency_observer
 from vllm_mock.metrics.lora_info import LoRAInfo
 from vllm_mock.metrics.operations import Operations
-from vllm_mock.metrics.page import Page, to_bytes
-from vllm_mock.metrics.process import process_page
+from vllm_mock.metrics.page import Page, parse, to_bytes
 from vllm_mock.metrics.traffic import Traffic
 from vllm_mock.settings import Settings
 
@@ -95,6 +102,7 @@ class Metrics:
         self.weight_operations = Operations(WEIGHT_DURATION, WEIGHTS_IN_FLIGHT)
         self._shown = self._choose_shown(rank, ranks)
         self._engine: Engine | None = None
+        self._process = _process_registry()
 
     def attach(self, engine: Engine, uses_lora: Callable[[], bool] = lambda: False) -> None:
         """The engine whose state the gauges show, and whether there are LoRA adapters to tell of."""
@@ -146,7 +154,7 @@ class Metrics:
         if self._settings.simulation:
             self.value(SIMULATOR_LAG.name).value = self._engine_lag.worst()
         created = created_series_wanted()
-        page = process_page()
+        page = parse(generate_latest(self._process).decode())
         for series in self._shown:
             series.add_to(page, created)
         self.http.add_to(page, created)
@@ -250,3 +258,12 @@ def _bounds(settings: Settings) -> dict[str, Sequence[float]]:
     bounds["request_tokens"] = request_token_buckets(settings.max_model_len)
     custom: Mapping[str, Sequence[float]] = settings.custom_histogram_buckets
     return bounds | {group: tuple(group_bounds) for group, group_bounds in custom.items()}
+
+
+def _process_registry() -> CollectorRegistry:
+    """What prometheus_client tells of a Python process."""
+    registry = CollectorRegistry()
+    GCCollector(registry)
+    PlatformCollector(registry)
+    ProcessCollector(registry=registry)
+    return registry
