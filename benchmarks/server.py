@@ -43,21 +43,27 @@ class Server:
     """`python app.py FLAGS` on one core, or on those given; a context manager.
 
     `health_seconds` and `ready_seconds`: from the start of the process to the first 200 of /health and /ready. A
-    `python` of its own is for other projects' servers, which know no /ready.
+    `python` of its own is for other projects' servers, which know no /ready. `gunicorn` holds more flags of gunicorn.
     """
 
     def __init__(
-        self, flags: list[str], root: Path = ROOT, python: str | None = None, on: set[int] | None = None
+        self,
+        flags: list[str],
+        root: Path = ROOT,
+        python: str | None = None,
+        on: set[int] | None = None,
+        gunicorn: str = "",
     ) -> None:
         self._flags = flags
         self._root = root
         self._python = python
         self._cores = on or {cores()[0]}
+        self._gunicorn = gunicorn
         self.port = free_port()
         self.health_seconds = self.ready_seconds = 0.0
 
     def __enter__(self) -> "Server":
-        environ = server_environment()
+        environ = {**server_environment(), "GUNICORN_CMD_ARGS": self._gunicorn}
         RESULTS.mkdir(exist_ok=True)
         begin = time.monotonic()
         arguments = ["--host", "127.0.0.1", "--port", str(self.port), *self._flags]

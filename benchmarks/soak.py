@@ -43,6 +43,7 @@ MEMORY_GROWTH = 0.05
 class State:
     """What the processes hold."""
 
+    pids: list[int]
     descriptors: int
     threads: int
     megabytes: float
@@ -64,7 +65,7 @@ def state(pids: list[int]) -> State:
     for pid in pids:
         status = Path(f"/proc/{pid}/status").read_text()
         threads += next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Threads:"))
-    return State(sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids), threads, pss_megabytes(pids))
+    return State(pids, sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids), threads, pss_megabytes(pids))
 
 
 def load(port: int, book: Book, clients: int, seconds: float, seed: int) -> None:
@@ -88,8 +89,10 @@ def between(what: str, low: float, found: float, high: float) -> Check:
     return Check(what, f"{low:g} to {high:g}", f"{found:g}", low <= found <= high)
 
 
-def checks(before: Page, after: Page, book: Book, began: State, ended: State, flying: int) -> Iterator[Check]:
-    """All that must hold at the end."""
+def checks(
+    before: Page, after: Page, book: Book, began: State, ended: State, flying: int, new_threads: int
+) -> Iterator[Check]:
+    """All that must hold at the end; so many threads more may be there than at the beginning."""
     seen = book.counts
 
     def rise(name: str, *labels: str) -> float:
@@ -100,7 +103,8 @@ def checks(before: Page, after: Page, book: Book, began: State, ended: State, fl
     yield equal("KV cache in use", 0, after.total("vllm:kv_cache_usage_perc"))
     yield equal("requests in flight (GET /load)", 0, flying)
     yield equal("file descriptors of all processes", began.descriptors, ended.descriptors)
-    yield equal("threads of all processes", began.threads, ended.threads)
+    yield between("threads of all processes", 0, ended.threads, began.threads + new_threads)
+    yield equal("workers that were replaced", 0, len(set(began.pids) ^ set(ended.pids)) / 2)
     most = began.megabytes * (1 + MEMORY_GROWTH)
     yield between("memory (PSS, MB)", 0, round(ended.megabytes, 1), round(most, 1))
     done = rise("vllm:request_success_total", '"stop"') + rise("vllm:request_success_total", '"length"')
@@ -111,9 +115,8 @@ def checks(before: Page, after: Page, book: Book, began: State, ended: State, fl
     yield equal("sequences that ended with an error", 0, rise("vllm:request_success_total", '"error"'))
     tokens = seen["completed_tokens"]
     yield between("generated tokens", tokens, rise("vllm:generation_tokens_total"), tokens + seen["left_tokens"])
-    yield between(
-        "prompt tokens", seen["prompt_tokens"], rise("vllm:prompt_tokens_total"), seen["prompt_tokens"] + 2048 * left
-    )
+    prompts = seen["prompt_tokens"]
+    yield between("prompt tokens", prompts, rise("vllm:prompt_tokens_total"), prompts + book.longest_prompt * left)
     for (path, hundred), count in sorted(book.answers.items()):
         handler = f'handler="{path}"'
         if hundred != 2 or path != CHAT:
@@ -147,10 +150,10 @@ def at_rest(server: Server) -> State:
     return state(server.pids)
 
 
-def soak(seconds: float, clients: int, seed: int) -> tuple[list[Check], Book]:
-    """The whole of it."""
+def soak(seconds: float, clients: int, seed: int, threads: int) -> tuple[list[Check], Book]:
+    """The whole of it; `threads` for each worker of gunicorn's threaded class, 0 for the default class."""
     book = Book()
-    with Server(FLAGS) as server:
+    with Server(FLAGS, gunicorn=f"-k gthread --threads {threads}" if threads else "") as server:
         # On all cores: this is not about speed.
         for pid in family(server.pids[0]):
             os.sched_setaffinity(pid, os.sched_getaffinity(0))
@@ -162,7 +165,9 @@ def soak(seconds: float, clients: int, seed: int) -> tuple[list[Check], Book]:
         load(server.port, book, clients, seconds / 2, seed + clients)
         ended = at_rest(server)
         book.answered("/set_metrics", 200)
-        found = list(checks(before, Page(server.port), book, began, ended, fetch(server.port, "/load")["server_load"]))
+        flying = fetch(server.port, "/load")["server_load"]
+        # Threads come one by one, as they are needed, and stay.
+        found = list(checks(before, Page(server.port), book, began, ended, flying, 2 * threads))
     return found, book
 
 
@@ -180,11 +185,12 @@ def main() -> int:
     parser.add_argument("--duration", type=float, default=30.0, help="minutes")
     parser.add_argument("--clients", type=int, default=48)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0, help="per worker, for gunicorn's threaded class; 0: gevent")
     arguments = parser.parse_args()
-    found, book = soak(arguments.duration * 60, arguments.clients, arguments.seed)
+    found, book = soak(arguments.duration * 60, arguments.clients, arguments.seed, arguments.threads)
     text = report(found, book, arguments.duration * 60, arguments.clients)
     print(text)
-    (RESULTS / "soak.md").write_text(text + "\n")
+    (RESULTS / ("soak-gthread.md" if arguments.threads else "soak.md")).write_text(text + "\n")
     return 0 if all(check.good for check in found) else 1
 
 

@@ -32,6 +32,8 @@ class Book:
         # (route, hundred of the status): answers whose status line came.
         self.answers: Counter[tuple[str, int]] = Counter()
         self.surprises: list[str] = []
+        # In tokens, of those that were answered: an upper bound for those of clients that left.
+        self.longest_prompt = 0
 
     def add(self, **counts: int) -> None:
         """Add to the counts."""
@@ -42,6 +44,14 @@ class Book:
         """A status line came."""
         with self._lock:
             self.answers[path, status // 100] += 1
+
+    def completed(self, choices: int, usage: dict[str, Any]) -> None:
+        """An answer came to its end; what it says of itself."""
+        with self._lock:
+            self.counts["completed"] += choices
+            self.counts["completed_tokens"] += usage["completion_tokens"]
+            self.counts["prompt_tokens"] += usage["prompt_tokens"]
+            self.longest_prompt = max(self.longest_prompt, usage["prompt_tokens"])
 
     def surprise(self, text: str) -> None:
         """What should not have happened."""
@@ -97,17 +107,17 @@ class Client:
         events = self._stream(self._question(stream=True, stream_options={"include_usage": True}))
         assert events[-1] == b"data: [DONE]", events[-1:]
         usage = json.loads(events[-2].removeprefix(b"data: "))["usage"]
-        self._completed(1, usage)
+        self._book.completed(1, usage)
 
     def whole(self) -> None:
         """An answer in one piece."""
         answer = self._ask("POST", CHAT, self._question())
-        self._completed(1, answer["usage"])
+        self._book.completed(1, answer["usage"])
 
     def two_choices(self) -> None:
         """A completion with two choices."""
         body = {"model": "tiny", "prompt": self._text(), "n": 2, "max_tokens": self._tokens(), "ignore_eos": True}
-        self._completed(2, self._ask("POST", COMPLETIONS, body)["usage"])
+        self._book.completed(2, self._ask("POST", COMPLETIONS, body)["usage"])
 
     def small(self) -> None:
         """Routes that generate nothing."""
@@ -125,7 +135,7 @@ class Client:
         assert len(answers) == 2, answers
         for answer in answers:
             self._book.answered(CHAT, int(answer[:3]))
-            self._completed(1, json.loads(answer.partition(b"\r\n\r\n")[2])["usage"])
+            self._book.completed(1, json.loads(answer.partition(b"\r\n\r\n")[2])["usage"])
 
     # Those who leave
 
@@ -140,7 +150,7 @@ class Client:
     def _leave(self, body: dict[str, Any], after_bytes: int) -> None:
         with socket.create_connection(("127.0.0.1", self._port), TIMEOUT_SECONDS) as connection:
             connection.sendall(http_request(CHAT, body))
-            self._book.add(left=1, left_tokens=body["max_tokens"], left_prompts=1)
+            self._book.add(left=1, left_tokens=body["max_tokens"])
             taken = 0
             while taken < after_bytes and (data := connection.recv(4096)):
                 taken += len(data)
@@ -193,7 +203,7 @@ class Client:
         for status in (429, 429, 200):
             answer = self._ask("POST", CHAT, self._question(), status, {"x-soak": str(self._number)})
             if status == 200:
-                self._completed(1, answer["usage"])
+                self._book.completed(1, answer["usage"])
         [hits] = [rule["hits"] for rule in self._ask("GET", "/mock/faults")["rules"] if rule["id"] == number]
         assert hits == 2, hits
         self._ask("DELETE", f"/mock/faults/{number}")
@@ -209,7 +219,7 @@ class Client:
         raw = b""
         with socket.create_connection(("127.0.0.1", self._port), TIMEOUT_SECONDS) as connection:
             connection.sendall(http_request(CHAT, body, f"x-soak: {header}\r\n"))
-            self._book.add(left=1, left_tokens=40, left_prompts=1)
+            self._book.add(left=1, left_tokens=40)
             try:
                 while data := connection.recv(65_536):
                     raw += data
@@ -234,7 +244,7 @@ class Client:
         """Load an adapter, use it, unload it."""
         name = f"adapter-{self._number}"
         self._ask("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": "/a"})
-        self._completed(1, self._ask("POST", CHAT, {**self._question(), "model": name})["usage"])
+        self._book.completed(1, self._ask("POST", CHAT, {**self._question(), "model": name})["usage"])
         self._ask("POST", "/v1/unload_lora_adapter", {"lora_name": name})
         self._book.add(adapters=1)
 
@@ -254,10 +264,6 @@ class Client:
 
     def _text(self) -> str:
         return "".join(self._random.choices("abcdefgh ", k=self._random.randint(1, 60)))
-
-    def _completed(self, choices: int, usage: dict[str, Any]) -> None:
-        tokens, prompts = usage["completion_tokens"], usage["prompt_tokens"]
-        self._book.add(completed=choices, completed_tokens=tokens, prompt_tokens=prompts)
 
     def _stream(self, body: dict[str, Any]) -> list[bytes]:
         return self._send("POST", CHAT, body, 200, {}).removesuffix(b"\n\n").split(b"\n\n")

@@ -41,6 +41,38 @@ def test_reading_gives_the_same_object_until_the_section_changes():
     assert store.get("one") == {"a": 2}
 
 
+def test_threads_of_two_processes_that_hold_and_want_two_locks():
+    """Their kernel sees a deadlock in that, where none is."""
+    store = SharedStore()
+    store.counts.give(0, 1)
+    failures = os.memfd_create("failures")
+
+    def in_threads() -> None:
+        def both(known: int | None) -> int:
+            store.counts.take(0, 1, lambda *_: True)
+            return (known or 0) + 1
+
+        def repeat(work) -> None:
+            try:
+                for _ in range(400):
+                    work()
+            except OSError:
+                os.write(failures, b"x")
+
+        works = [lambda: store.update("count", both), lambda: store.counts.take(0, 1, lambda *_: True)]
+        threads = [threading.Thread(target=repeat, args=(work,)) for work in works]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    for child in [forked(in_threads) for _ in range(3)]:
+        os.waitpid(child, 0)
+    assert os.fstat(failures).st_size == 0
+    assert store.get("count") == 1200
+    assert store.counts.read(0, 1) == (2400, 2400)
+
+
 def test_no_update_is_lost_between_processes_and_threads():
     store = SharedStore()
 

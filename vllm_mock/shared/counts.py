@@ -1,11 +1,11 @@
 """Exact counts of all workers together, in shared memory: no event is lost or counted twice, whoever dies."""
 
-import fcntl
 import mmap
 import struct
 import threading
 from collections.abc import Callable
 
+from vllm_mock.shared.file_lock import file_lock
 from vllm_mock.shared.memory import anonymous_file
 
 ROWS = 256
@@ -48,11 +48,6 @@ class SharedCounts:
         return (events, taken) if present == owner else (0, 0)
 
     def _change(self, row: int, change: Callable[[tuple[int, int, int]], tuple[int, int, int]]) -> None:
-        with self._lock:
-            # Ends with the process that holds it.
-            fcntl.lockf(self._file, fcntl.LOCK_EX)
-            try:
-                place = row * _ROW.size
-                _ROW.pack_into(self._memory, place, *change(_ROW.unpack_from(self._memory, place)))
-            finally:
-                fcntl.lockf(self._file, fcntl.LOCK_UN)
+        with self._lock, file_lock(self._file):
+            place = row * _ROW.size
+            _ROW.pack_into(self._memory, place, *change(_ROW.unpack_from(self._memory, place)))

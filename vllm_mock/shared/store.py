@@ -4,7 +4,6 @@ It lives in anonymous files that the master makes before it forks: nothing to cl
 it survives the death of any worker.
 """
 
-import fcntl
 import json
 import mmap
 import os
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vllm_mock.shared.counts import SharedCounts
+from vllm_mock.shared.file_lock import file_lock
 from vllm_mock.shared.memory import anonymous_file
 
 _VERSION = struct.Struct("=Q")
@@ -59,15 +59,10 @@ class SharedStore:
 
         `change` must be short and must not modify its argument; what it raises goes to the caller, nothing changes.
         """
-        with self._lock:
-            # A record lock ends with the process that holds it. It does not tell threads apart, hence the other lock.
-            fcntl.lockf(self._lock_file, fcntl.LOCK_EX)
-            try:
-                version, document = self._read()
-                value = json.loads(json.dumps(change(document.get(section))))
-                self._write(version + 1, {**document, section: value})
-            finally:
-                fcntl.lockf(self._lock_file, fcntl.LOCK_UN)
+        with self._lock, file_lock(self._lock_file):
+            version, document = self._read()
+            value = json.loads(json.dumps(change(document.get(section))))
+            self._write(version + 1, {**document, section: value})
         return self.get(section)
 
     def _refresh(self, before: dict[str, Any]) -> dict[str, Any]:
