@@ -196,6 +196,53 @@ def test_an_error_in_the_middle_of_a_stream(app: Server, path: str, end: bytes) 
     assert app.gauge("vllm:num_requests_running") == 0
 
 
+ENDS = {
+    "vllm:request_success_total": 1,
+    "vllm:request_prompt_tokens_count": 1,
+    "vllm:request_generation_tokens_count": 1,
+    "vllm:e2e_request_latency_seconds_count": 1,
+    "vllm:request_prefill_time_seconds_count": 1,
+    "vllm:request_params_n_count": 0,
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        *((CHAT, {"n": 1}), (CHAT, {"n": 2}), (MESSAGES, {"model": "tiny"}), (COMPLETIONS, {"prompt": "hi"})),
+        *(("/v1/responses", {"input": "hi"}), ("/v1/embeddings", {"input": "hi"})),
+    ],
+)
+@pytest.mark.parametrize("instant", [False, True])
+def test_an_injected_error_counts_as_one_of_the_engine(
+    servers: ServerPool, path: str, body: dict[str, Any], stream: bool, instant: bool
+) -> None:
+    """Whatever family shows a request that ended well shows it, once a sequence, and as an error."""
+    server = servers.get(*TINY, *INSTANT, "--metrics-mode", "live") if instant else servers.get(*SLOW)
+    clear(server)
+    add(server, "stream_error", {"times": 1}, after_tokens=2)
+
+    def seen() -> list[float]:
+        errors = server.gauge("vllm:request_success_total", finished_reason="error")
+        return [errors, *map(server.gauge, ENDS), server.gauge("vllm:num_requests_running")]
+
+    before = seen()
+    # There are no streams of embeddings.
+    server.post(path, {**chat(stream=stream and path != "/v1/embeddings"), **body})
+    clear(server)
+    n = body.get("n", 1)
+    expected = [n, *(n if each else 1 for each in ENDS.values()), 0]
+    assert [now - then for now, then in zip(seen(), before, strict=True)] == expected
+
+
+def test_a_slow_first_token_of_what_has_none(app: Server) -> None:
+    add(app, "slow_first_token", {"times": 1}, seconds=0.3)
+    began = time.monotonic()
+    assert app.post("/v1/embeddings", {"input": "a"}).status == 200
+    assert 0.3 <= time.monotonic() - began < 3
+
+
 def test_errors_carry_what_a_client_needs_for_its_next_try(app: Server) -> None:
     add(app, "error", {"times": 1}, status=429, retry_after=1.5, rate_limit={"limit": 9, "remaining": 0, "reset": 2})
     reply = app.post(CHAT, chat(stream=True))

@@ -4,7 +4,7 @@ from vllm_mock.engine.engine import Engine
 from vllm_mock.engine.fixed import FixedEngine
 from vllm_mock.engine.handle import RequestHandle, SamplingGroup
 from vllm_mock.engine.observer import EngineObserver
-from vllm_mock.engine.request import FINISH_REASONS, EnginePaused, EngineRequest, NeverFits, QueueFull
+from vllm_mock.engine.request import FINISH_REASONS, EnginePaused, EngineRequest, Failure, NeverFits, QueueFull
 from vllm_mock.engine.timeline import Timeline, TokenTiming
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "EngineObserver",
     "EnginePaused",
     "EngineRequest",
+    "Failure",
     "FixedEngine",
     "NeverFits",
     "QueueFull",

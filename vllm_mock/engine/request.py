@@ -29,6 +29,14 @@ class NeverFits(Exception):
         self.total_blocks = total_blocks
 
 
+@dataclass(slots=True)
+class Failure:
+    """An error of the engine on purpose, behind `after` tokens of all n sequences; `happened`: the client was told."""
+
+    after: int
+    happened: bool = False
+
+
 @dataclass(slots=True, eq=False)
 class EngineRequest:
     """One sequence to be generated: its tokens are known beforehand, its times are not.
@@ -39,8 +47,8 @@ class EngineRequest:
     the numbers of its blocks. KV events name its `session_id`, and with `reports_hits` they tell of the blocks that it
     finds cached as well. `arrival` is time.monotonic() seconds. A prompt sampled n times is
     n requests with `index` 0..n-1, submitted in that order. `pooling`: nothing is generated; the one output token
-    stands for the end of the prefill, and counts nowhere. `delay`: seconds by which the first token is late. Raises
-    ValueError.
+    stands for the end of the prefill, and counts nowhere. `delay`: seconds by which the first token is late.
+    `failure`: it ends with an error. Raises ValueError.
     """
 
     request_id: str
@@ -62,6 +70,7 @@ class EngineRequest:
     index: int = 0
     pooling: bool = False
     delay: float = 0.0
+    failure: Failure | None = None
 
     def tokens(self, start: int, end: int) -> list[int]:
         """The tokens start..end-1 of prompt and output together."""

@@ -139,10 +139,6 @@ class Metrics:
         """A client's connection was given up."""
         self.value(DROPPED.name, reason).value += 1
 
-    def request_failed(self) -> None:
-        """A request ended with an error of the engine."""
-        self.value("vllm:request_success", "error").value += 1
-
     def render(self) -> bytes:
         """The page in Prometheus' text format."""
         return to_bytes(self.page())

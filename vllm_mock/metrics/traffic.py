@@ -79,12 +79,20 @@ class Traffic:
             self._external_hits.value += external
 
     def finished(self, handle: RequestHandle) -> None:
-        request, ended = handle.request, handle.finished_at
-        tokens = request.num_output_tokens
+        request = handle.request
         self._count_tokens(handle, len(request.output_token_ids))
+        failure = request.failure
+        failed = failure is not None and request.n * request.num_output_tokens > failure.after
+        self._count_end(handle, request.num_output_tokens, "error" if failed else request.finish_reason)
+
+    def _count_end(self, handle: RequestHandle, tokens: int, reason: str) -> None:
+        """An end that the engine itself told, after so many tokens."""
+        request, ended = handle.request, handle.finished_at
+        # One that failed may have had none.
+        first = handle.first_token_due if tokens or request.pooling else ended
+        decode = max(0.0, ended - first)
         self._running -= 1
-        self._success[request.finish_reason].value += 1
-        decode = max(0.0, ended - handle.first_token_due)
+        self._success[reason].value += 1
         self._observe_prompt(handle.num_prompt_tokens)
         self._observe_generation(tokens)
         if not request.pooling:
@@ -93,13 +101,18 @@ class Traffic:
         self._observe_e2e(ended - request.arrival)
         self._observe_queue(handle.scheduled - handle.queued)
         self._observe_inference(ended - handle.scheduled)
-        self._observe_prefill(handle.first_token_due - handle.scheduled)
+        self._observe_prefill(first - handle.scheduled)
         self._observe_decode(decode)
         self._observe_preemptions(handle.num_preemptions)
         self._observe_computed(handle.num_prompt_tokens - handle.num_cached_tokens - handle.num_external_tokens)
         self._count_prompt(handle, tokens)
 
     def aborted(self, handle: RequestHandle) -> None:
+        failure = handle.request.failure
+        if failure is not None and failure.happened and handle.scheduled:
+            self.progress(handle, handle.finished_at)
+            self._count_end(handle, 0 if handle.request.pooling else handle.counted, "error")
+            return
         self.aborted_requests.value += 1
         # vLLM forgets a request whose client has gone: it counts nowhere but in tokens.
         if handle.scheduled:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Response
 
+from vllm_mock.engine import Failure
 from vllm_mock.faults import Injected, Rule
 from vllm_mock.faults.injected import HEADER, PATHS, error_type, returned
 from vllm_mock.protocol.anthropic import errors as anthropic
 from vllm_mock.protocol.errors import ApiError, phrase
 from vllm_mock.protocol.json_text import compact, to_bytes
-from vllm_mock.routes.faulty_body import FaultyBody, broken_off, failure, half
+from vllm_mock.routes.faulty_body import FaultyBody, broken_off, half, told_error
 from vllm_mock.routes.openai import headers
-from vllm_mock.routes.replies import DELAY, JSON, Reply, error_reply, json_reply
+from vllm_mock.routes.replies import DELAY, FAILURE, JSON, Reply, error_reply, json_reply
 
 if TYPE_CHECKING:
     from vllm_mock.services import Services
@@ -73,7 +74,8 @@ class FaultGate:
         if rule is None or response.status_code >= 400:
             return response
         if not response.is_sequence:
-            body = FaultyBody(self._services, rule.action, response.response, headers.connection(environ))
+            connection, failure = headers.connection(environ), environ.get(FAILURE)
+            body = FaultyBody(self._services, rule.action, response.response, connection, failure)
             response.response = body
             response._body = body  # type: ignore[attr-defined]
             return response
@@ -95,6 +97,10 @@ class FaultGate:
                 return self._unanswered(environ)
         else:
             environ[FAULT] = rule
+            if kind == "stream_error":
+                # An answer in one piece fails whatever its length.
+                streams = bool(_peek(environ).get("stream"))
+                environ[FAILURE] = Failure(action.get("after_tokens", 0) if streams else -1)
         return None
 
     def _faulty_whole(self, rule: Rule, environ: dict[str, Any], response: Response) -> Response:
@@ -102,8 +108,7 @@ class FaultGate:
         kind, action = rule.kind, rule.action
         data = response.get_data()
         if kind == "stream_error":
-            self._services.metrics.request_failed()
-            return _error_reply(environ["PATH_INFO"], failure(action))
+            return _error_reply(environ["PATH_INFO"], told_error(action))
         if kind == "stall":
             if not self._waits(environ, action.get("seconds", math.inf)):
                 return self._unanswered(environ)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from vllm_mock.engine import Failure
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.routes.openai.refusal import render_error
 from vllm_mock.routes.pacing import PacedBody, Step
@@ -27,7 +28,7 @@ def half(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
 
-def failure(action: dict[str, Any]) -> ApiError:
+def told_error(action: dict[str, Any]) -> ApiError:
     """The error of a stream_error."""
     return ApiError.internal(action["message"]) if "message" in action else ApiError.internal()
 
@@ -56,11 +57,14 @@ def end(connection: Any, how: str) -> None:
 class FaultyBody:
     """A stream that goes wrong once, after `after_tokens` chunks that carry output; a chunk usually carries a token."""
 
-    def __init__(self, services: "Services", action: dict[str, Any], inner: Any, connection: Any) -> None:
+    def __init__(
+        self, services: "Services", action: dict[str, Any], inner: Any, connection: Any, failure: Failure | None
+    ) -> None:
         self._services = services
         self._action = action
         self._inner = inner
         self._connection = connection
+        self._failure = failure
         self._left: int = action.get("after_tokens", 0)
         self._all = PacedBody(self._steps())
         # A body that knows no steps may block at any time: no timer may drive it.
@@ -139,10 +143,11 @@ class FaultyBody:
 
     def _failed(self, action: dict[str, Any]) -> Iterator[Step]:
         """The engine's error: its request is over, the stream ends in good order."""
-        last = (getattr(self._inner, "render_error", None) or render_error)(failure(action))
+        last = (getattr(self._inner, "render_error", None) or render_error)(told_error(action))
+        if self._failure is not None:
+            self._failure.happened = True
         if hasattr(self._inner, "close"):
             self._inner.close()
-        self._services.metrics.request_failed()
         yield last
 
 

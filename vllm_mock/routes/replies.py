@@ -17,6 +17,8 @@ EVENT_STREAM = "text/event-stream; charset=utf-8"
 STARTED = "vllm_mock.started"
 # By how many seconds its first token is to be late, if a fault rule says so.
 DELAY = "vllm_mock.delay"
+# The engine's Failure by which it is to end, if a fault rule says so.
+FAILURE = "vllm_mock.failure"
 
 NOT_FOUND = b'{"detail":"Not Found"}'
 METHOD_NOT_ALLOWED = b'{"detail":"Method Not Allowed"}'

@@ -12,7 +12,7 @@ from flask import request
 from vllm_mock.protocol.body import parse_json
 from vllm_mock.protocol.disaggregation import disaggregation
 from vllm_mock.routes.openai.runs import Scheduling
-from vllm_mock.routes.replies import DELAY, STARTED
+from vllm_mock.routes.replies import DELAY, FAILURE, STARTED
 
 if TYPE_CHECKING:
     from vllm_mock.protocol.parsing import RequestModel
@@ -66,6 +66,7 @@ def scheduling(environ: dict[str, Any], prefix: str, request: Any) -> Scheduling
         session_id=_session_id(environ, request, extra),
         reports_hits=extra.get("kv_cache_report_mode") == "full",
         delay=environ.get(DELAY, 0.0),
+        failure=environ.get(FAILURE),
     )
 
 
@@ -87,6 +88,7 @@ def pooling_scheduling(environ: dict[str, Any], prefix: str, request: Any) -> Sc
         _priority(environ, request.priority),
         getattr(request, "cache_salt", None),
         delay=environ.get(DELAY, 0.0),
+        failure=environ.get(FAILURE),
     )
 
 
@@ -98,6 +100,7 @@ def speech_scheduling(environ: dict[str, Any], prefix: str) -> Scheduling:
         _priority(environ, 0),
         None,
         delay=environ.get(DELAY, 0.0),
+        failure=environ.get(FAILURE),
     )
 
 

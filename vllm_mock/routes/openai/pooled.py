@@ -96,4 +96,6 @@ def _engine_request(ids: list[int], scheduling: Scheduling, adapter: "Adapter | 
         arrival=scheduling.arrival,
         finish_reason="stop",
         pooling=True,
+        delay=scheduling.delay,
+        failure=scheduling.failure,
     )

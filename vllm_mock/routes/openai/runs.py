@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vllm_mock.engine import EnginePaused, EngineRequest, NeverFits, QueueFull, RequestHandle
+from vllm_mock.engine import EnginePaused, EngineRequest, Failure, NeverFits, QueueFull, RequestHandle
 from vllm_mock.generation import ChoicePlan, SamplingSpec
 from vllm_mock.output import OutputParsing, ParsedOutput, parse_output
 from vllm_mock.protocol.errors import ApiError
@@ -35,7 +35,7 @@ class Scheduling:
 
     `loads_kv`: the prompt's KV cache comes from a peer; `hands_over_kv`: a peer is to be told where the KV cache is.
     KV events name the `session_id`, and with `reports_hits` they tell of cached blocks as well. `delay`: seconds by
-    which the first token is late.
+    which the first token is late. `failure`: how the engine is to end it.
     """
 
     response_id: str
@@ -47,6 +47,7 @@ class Scheduling:
     session_id: str | None = None
     reports_hits: bool = False
     delay: float = 0.0
+    failure: Failure | None = None
 
 
 def start(
@@ -83,6 +84,7 @@ def start(
                     reports_hits=scheduling.reports_hits,
                     arrival=scheduling.arrival,
                     delay=scheduling.delay,
+                    failure=scheduling.failure,
                     finish_reason=plan.finish_reason,
                     n=spec.n,
                     index=index,

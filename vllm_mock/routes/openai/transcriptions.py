@@ -140,6 +140,8 @@ def _start(
                 lora_id=None if adapter is None else adapter.id,
                 arrival=scheduling.arrival,
                 finish_reason=plan.finish_reason,
+                delay=scheduling.delay,
+                failure=scheduling.failure,
             )
         )
     handles = submit(services, requests)
