@@ -188,6 +188,15 @@ def test_a_body_that_comes_a_byte_at_a_time(strict: Server, counted: Callable[[s
         assert time.monotonic() - began < 6
 
 
+@pytest.mark.parametrize("fields", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+def test_a_body_that_never_begins(strict: Server, counted: Callable[[str, int], None], fields: str) -> None:
+    counted("slow_request", 1)
+    with Connection(strict.port) as connection:
+        connection.socket.sendall(head(fields))
+        reply = connection.read_reply()
+        assert (reply.status, reply.json()) == (408, TOO_SLOW)
+
+
 @pytest.mark.parametrize("runner", [APP, GTHREAD])
 def test_heads_that_never_end_hold_up_nobody(servers: ServerPool, runner: str) -> None:
     """More of them than the threaded worker has threads."""

@@ -7,6 +7,7 @@ import sys
 import pytest
 from tokenizer_support import characters, embedded, turn
 
+from vllm_mock.protocol.chat_template import _keeps_parts
 from vllm_mock.tokenizer import ChatTemplateError
 
 USER = turn("user", "hi")
@@ -156,3 +157,8 @@ def test_nothing_heavy_is_imported_before_a_tokenizer_is_loaded():
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert process.stdout.split() == []
+
+
+def test_the_embedded_template_takes_contents_as_text() -> None:
+    """Else every message would be made a list of parts for it, and empty parts would count."""
+    assert not _keeps_parts(embedded().chat_templates.values(), "auto")

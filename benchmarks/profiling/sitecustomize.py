@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 INTERVAL_SECONDS = 0.002
-WRITE_EVERY_SAMPLES = 500
+WRITE_EVERY_SAMPLES = 100
 
 _counts: collections.Counter[tuple[str, ...]] = collections.Counter()
 

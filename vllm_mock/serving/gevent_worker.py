@@ -10,6 +10,7 @@ import gevent
 from gevent import events
 from gevent.hub import Waiter
 from gevent.threadpool import ThreadPool
+from gunicorn import http
 from gunicorn.http import wsgi
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.ggevent import GeventWorker
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 NEVER = float("inf")
 # Threads for what C functions compute without the interpreter; none before the first needs one.
 THREADS = 4
+# The head of a request of the usual size; gunicorn's own number.
+READ_BYTES = 8192
 
 
 class Pumping:
@@ -118,8 +121,67 @@ def _outcome(compute: Callable[[], object]) -> tuple[object, Exception | None]:
         return None, error
 
 
+class LeanParser(RequestParser):
+    """Takes a request that is there already; sets a timer only for a client that keeps us waiting for its next one."""
+
+    mesg_class = LeanRequest
+    mesg: Any
+
+    def __next__(self) -> Any:
+        """The next request; None when it did not begin within --keepalive seconds. Raises StopIteration at the end."""
+        waits = False
+        try:
+            request = self._arrived()
+            if request is not None:
+                return request
+        except BlockingIOError:
+            waits = True
+        with gevent.Timeout(self.cfg.keepalive or None, False):
+            if waits:
+                sock = self.unreader.sock
+                sock._wait(sock._read_event)
+            return super().__next__()
+        return None
+
+    def _arrived(self) -> LeanRequest | None:
+        """The next request, if its head comes at once and nothing else is to be read before it.
+
+        Raises BlockingIOError when nothing is there.
+        """
+        last, unreader = self.mesg, self.unreader
+        if last is not None:
+            if last.should_close():
+                raise StopIteration
+            if not last.all_here:
+                return None
+        if unreader.buf.getvalue():
+            return None
+        data = unreader.sock._sock.recv(READ_BYTES)
+        if not data:
+            raise StopIteration
+        if b"\r\n\r\n" not in data:
+            unreader.unread(data)
+            return None
+        self.req_count += 1
+        request = self.mesg = LeanRequest(self.cfg, unreader, self.source_addr, self.req_count, data)
+        return request
+
+
+class _NoTimeout:
+    """LeanParser has its own."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 class Worker(GeventWorker):
     """Serves HTTP/1 over plain sockets by a shorter way; TLS takes gunicorn's own."""
+
+    # For the time in which the next request must come.
+    _timeout: _NoTimeout | None = None
 
     def init_process(self) -> None:
         # gevent would look for plug-ins among all installed packages, 8 ms at each of its twelve patches.
@@ -140,8 +202,12 @@ class Worker(GeventWorker):
             hub = gevent.get_hub()
             hub.NOT_ERROR = (*hub.NOT_ERROR, ssl.SSLError, ConnectionError)
         elif may_read(self.cfg):
-            RequestParser.mesg_class = LeanRequest
+            http.RequestParser = LeanParser
+            self._timeout = _NoTimeout()
         super().run()
+
+    def timeout_ctx(self) -> Any:
+        return self._timeout or super().timeout_ctx()
 
     def _try_h2c_upgrade(self, *_: Any) -> bool:
         return False

@@ -10,7 +10,7 @@ from gunicorn.http import wsgi
 from gunicorn.http.body import Body, LengthReader
 from gunicorn.util import unquote_to_wsgi_str
 
-from vllm_mock.serving.patience import PatientRequest
+from vllm_mock.serving.patience import PatientRequest, start_clock
 
 # A whole head, of characters that no rule forbids. A name with "_" would be taken for one with "-" later on.
 _USUAL = re.compile(
@@ -51,10 +51,12 @@ class LeanRequest(PatientRequest):
     trailers: Any = ()
     must_close = False
 
-    def __init__(self, cfg: Any, unreader: Any, peer_addr: Any, req_number: int = 1) -> None:
+    def __init__(self, cfg: Any, unreader: Any, peer_addr: Any, req_number: int = 1, data: bytes | None = None) -> None:
+        """`data` was read before, and holds the whole head."""
         self.environ: dict[str, Any] | None = None
         unreader.deadline = None
-        data = unreader.read()
+        if data is None:
+            data = unreader.read()
         if not data:
             raise StopIteration
         end = data.find(b"\r\n\r\n") + 4
@@ -62,6 +64,8 @@ class LeanRequest(PatientRequest):
         if usual is None or not self._take(wsgi.base_environ(cfg), cfg.limit_request_fields, *usual.groups()):
             unreader.unread(data)
             super().__init__(cfg, unreader, peer_addr, req_number)
+            if unreader.deadline is None:
+                start_clock(unreader)
             return
         self.cfg = cfg
         self.unreader = unreader
@@ -110,12 +114,24 @@ class LeanRequest(PatientRequest):
         self.environ = environ
         return True
 
+    @property
+    def all_here(self) -> bool:
+        """Whether nothing of the request can be left on the connection."""
+        return type(self.body) is BytesIO
+
+    def should_close(self) -> bool:
+        if self.environ is None or "HTTP_CONNECTION" in self.environ:
+            return super().should_close()
+        return self.must_close
+
     def _take_body(self, data: bytes, start: int) -> None:
         end = start + self._length
         if end <= len(data):
             self.body: Any = BytesIO(data[start:end])
             rest = data[end:]
         else:
+            if self.unreader.deadline is None:
+                start_clock(self.unreader)
             self.body = Body(LengthReader(self.unreader, self._length))
             rest = data[start:]
         if rest:

@@ -105,4 +105,7 @@ class LeanResponse(wsgi.Response):
             send_all(self.sock, framed)
 
     def close(self) -> None:
-        self.send(self.frame(b"") + (b"0\r\n\r\n" if self.chunked else b""))
+        if self.chunked:
+            self.send(self.frame(b"") + b"0\r\n\r\n")
+        elif not self.headers_sent or self.unsent:
+            self.send(self.frame(b""))

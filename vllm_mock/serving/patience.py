@@ -87,8 +87,7 @@ class PatientUnreader(SocketUnreader):
         """The next bytes; raises SlowRequest when they come too late."""
         if self.deadline is None:
             data = super().chunk(size_hint)
-            if bounds.read_seconds:
-                self.deadline = time.monotonic() + bounds.read_seconds
+            start_clock(self)
             return data
         before = self.sock.gettimeout()
         left = max(0.001, self.deadline - time.monotonic())
@@ -102,6 +101,12 @@ class PatientUnreader(SocketUnreader):
             raise SlowRequest from None
         finally:
             self.sock.settimeout(before)
+
+
+def start_clock(unreader: Any) -> None:
+    """A request has begun: what is still missing of it must come in time."""
+    if bounds.read_seconds:
+        unreader.deadline = time.monotonic() + bounds.read_seconds
 
 
 class PatientRequest(Request):
