@@ -32,9 +32,13 @@ not have. `errors`, `limits` and `body` are light; `warm_up()` imports and build
 after the start.
 """
 
+import os
+
 
 def warm_up() -> None:
     """Imports the request models and builds their validators (about 0.3 s of CPU, once)."""
+    # It would look for plug-ins among all installed packages.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from vllm_mock.protocol import engine_checks, stages  # noqa: F401 - imported here, used by the routes
     from vllm_mock.protocol.chat import ChatCompletionRequest
     from vllm_mock.protocol.completions import CompletionRequest

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 # From one space before an ASCII letter to the next; at the end of a text also an empty chunk.
 CHUNK = re.compile(r" ?[^ ]*(?: (?![A-Za-z])[^ ]*)*")
-# 300,000 characters of prose have 8,000 different chunks. An entry takes about 250 bytes.
-MAX_CHUNKS = 20_000
+# 300,000 characters of prose have 8,000 different chunks. An entry takes about 320 bytes.
+MAX_CHUNKS = 10_000
 MAX_CHARACTERS = 64
 # A longer piece takes over 20 ms, and is cut for nobody.
 LONG = 50_000
