@@ -1,6 +1,7 @@
 """The steps of streams: when they ask to go on, and what they render then."""
 
 import itertools
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from vllm_mock.engine import TokenTiming
 from vllm_mock.protocol.sse import KEEP_ALIVE
 from vllm_mock.routes import pacing
-from vllm_mock.routes.pacing import MAX_SLEEP_SECONDS, MAX_TOGETHER, PacedBody, Step, paced, paced_together
+from vllm_mock.routes.pacing import MAX_SLEEP_SECONDS, PacedBody, Step, paced, paced_together
+from vllm_mock.routes.plain_tokens import MAX_TOGETHER, PlainChunks, PlainTokens, singly
 
 
 class Handle:
@@ -17,7 +19,7 @@ class Handle:
     def __init__(self, *timings: TokenTiming) -> None:
         self.timings = list(timings)
         self.waiting = self.held = self.aborted = self.disturbed = False
-        self.sent = 0
+        self.sent = self.sought = 0
 
     def abort(self) -> None:
         self.aborted = self.disturbed = True
@@ -25,6 +27,9 @@ class Handle:
     def next_timing(self) -> TokenTiming | None:
         self.waiting = False
         return self.timings.pop(0) if self.timings else None
+
+    def seek(self, tokens: int) -> None:
+        self.sought = tokens
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ class Clock:
     def follow(self, steps: Iterator[Step]) -> list[tuple[float, bytes]]:
         """When each piece of bytes came."""
         pieces = []
-        for step in steps:
+        for step in singly(steps):
             if isinstance(step, bytes):
                 pieces.append((round(self.now, 6), step))
             elif step is not None:
@@ -68,6 +73,83 @@ def test_a_late_stream_catches_up_and_returns_to_its_schedule(clock: Clock) -> N
     steps = paced(Handle(TokenTiming(100.0, 6, 0.02)), render, lags.append)
     assert [piece for _, piece in clock.follow(steps)] == [b"0:0-3;", b"0:3-6;"]
     assert lags == pytest.approx([0.05, 0.05])
+
+
+def worded(choice: int, start: int, end: int) -> bytes:
+    return "".join(f"<{json.dumps(word)}>" for word in WORDS[start:end]).encode()
+
+
+WORDS = ["a", 'quoted "b"', "c\n", "", "e", "f"]
+PLAIN = PlainChunks("<", WORDS, ">")
+
+
+@pytest.mark.parametrize("late", [0.0, 0.01, 0.05, 0.3])
+def test_plain_tokens_come_as_others_do(clock: Clock, late: float) -> None:
+    timing = TokenTiming(100.1, len(WORDS), 0.02)
+    clock.late = late
+    plain_lags: list[float] = []
+    plain = clock.follow(paced(Handle(timing), worded, plain_lags.append, plain=PLAIN))
+    clock.now = 100.0
+    lags: list[float] = []
+    others = clock.follow(paced(Handle(timing), worded, lags.append))
+    if late < timing.interval:
+        assert plain == others
+        assert plain_lags == pytest.approx(lags)
+    # The last token is not among the plain ones: when all are overdue it comes behind them.
+    assert b"".join(piece for _, piece in plain) == b"".join(piece for _, piece in others)
+    assert max(plain_lags) >= late - 1e-9
+
+
+def plain_steps(handle: Handle, clock: Clock) -> tuple[Iterator[Step], PlainTokens]:
+    """The steps of a stream whose first token is out, and the step that stands for those behind it."""
+    steps = paced(handle, worded, lambda lag: None, plain=PLAIN)
+    assert [next(steps), next(steps)] == [clock.now, worded(0, 0, 1)]
+    tokens = next(steps)
+    assert isinstance(tokens, PlainTokens)
+    return steps, tokens
+
+
+def test_only_what_was_sent_counts_when_plain_tokens_are_aborted(clock: Clock) -> None:
+    handle = Handle(TokenTiming(100.0, len(WORDS), 0.02))
+    steps, tokens = plain_steps(handle, clock)
+    assert [tokens.take(tokens.due), tokens.take(tokens.due)] == [worded(0, 1, 2), worded(0, 2, 3)]
+    handle.abort()
+    assert tokens.take(tokens.due) is None
+    assert list(steps) == []
+    assert handle.sent == 3
+
+
+def test_plain_tokens_go_on_where_a_pause_stopped_them(clock: Clock) -> None:
+    handle = Handle(TokenTiming(100.0, len(WORDS), 0.02))
+    steps, tokens = plain_steps(handle, clock)
+    assert tokens.take(tokens.due) == worded(0, 1, 2)
+    handle.held = handle.disturbed = True
+    assert tokens.take(tokens.due) is None
+    # Nothing comes while the engine holds the request.
+    clock.now = 100.04
+    assert next(steps) == pytest.approx(100.05)
+    assert (handle.sent, handle.sought) == (2, 0)
+    handle.held = False
+    # The engine has moved the rest: one timing for each token.
+    handle.timings = [TokenTiming(101.0 + 0.02 * number, 1, 0.0) for number in range(4)]
+    pieces = clock.follow(steps)
+    assert handle.sought == 2
+    assert pieces == [(round(101.0 + 0.02 * n, 6), worded(0, 2 + n, 3 + n)) for n in range(4)]
+
+
+def test_plain_tokens_that_are_due_come_together_but_not_too_many() -> None:
+    texts = ["x"] * (2 * MAX_TOGETHER)
+    lags: list[float] = []
+    tokens = PlainTokens(PlainChunks("<", texts, ">"), Handle(), range(1, len(texts)), 10.0, 0.01, lags.append)
+    assert tokens.take(10.055) == b'<"x">' * 6
+    assert (tokens.position, tokens.due) == (7, pytest.approx(10.06))
+    assert tokens.take(1000.0) == b'<"x">' * MAX_TOGETHER
+    assert lags == pytest.approx([0.055, 989.94])
+
+
+def test_signs_of_life_between_plain_tokens(clock: Clock) -> None:
+    steps = paced(Handle(TokenTiming(100.0, 4, 0.25)), worded, lambda lag: None, idle=0.2, plain=PLAIN)
+    assert [piece for _, piece in clock.follow(steps)].count(KEEP_ALIVE) == 3
 
 
 def test_a_stream_without_latency_lets_others_in(clock: Clock) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from vllm_mock.routes.pacing import Step
+from vllm_mock.routes.plain_tokens import PlainChunks, PlainTokens
 from vllm_mock.serving import pump
 from vllm_mock.serving.lean_response import LeanResponse
 from vllm_mock.serving.pump import Flow, Pump
@@ -82,6 +83,62 @@ def test_a_client_that_does_not_read_is_left_to_its_greenlet(room: int) -> None:
     assert stream.wire.taken + stream.response.unsent == b"3\r\nabc\r\n"
     # What is not due yet must not follow when the client reads again.
     assert stream.flow.resume_at == LATER
+
+
+def plain(due: float, count: int, handle: Any = None) -> PlainTokens:
+    """Tokens of the chunks <"0">, <"1"> and so on, a second apart."""
+    chunks = PlainChunks("<", [str(number) for number in range(count)], ">")
+    handle = handle or SimpleNamespace(disturbed=False)
+    return PlainTokens(chunks, handle, range(count), due, 1.0, lambda lag: None)
+
+
+def test_plain_tokens_leave_at_their_times_until_they_are_all_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 9.0
+    monkeypatch.setattr(pump.time, "monotonic", lambda: now)
+    stream = Stream(iter([plain(10.0, 2), b"end", 20.0]))
+    streams = Pump()
+    streams.add(stream.flow, 0.0)
+    assert streams.run() == 10.0
+    sent = []
+    for now, following in ((10.0, 11.0), (11.0, 12.0), (12.0, 20.0)):  # noqa: B007
+        assert streams.run() == following
+        sent.append(stream.wire.taken)
+        stream.wire.taken = b""
+    assert sent == [b'5\r\n<"0">\r\n', b'5\r\n<"1">\r\n', b"3\r\nend\r\n"]
+    assert (stream.response.sent, stream.handed_over) == (13, 0)
+
+
+def test_overdue_plain_tokens_and_what_follows_them_leave_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump.time, "monotonic", lambda: 15.0)
+    stream = Stream(iter([b"end", LATER]))
+    stream.flow.wait(plain(10.0, 3))
+    assert stream.go_on() == LATER
+    assert stream.wire.taken == b'12\r\n<"0"><"1"><"2">end\r\n'
+
+
+def test_plain_tokens_wait_for_a_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump.time, "monotonic", lambda: 10.0)
+    tokens = plain(10.0, 5)
+    stream = Stream(iter([]), room=4)
+    stream.flow.wait(tokens)
+    assert stream.go_on() is None
+    assert (stream.handed_over, stream.flow.resume_at, tokens.position) == (1, 11.0, 1)
+    assert (stream.wire.taken, stream.response.unsent) == (b"5\r\n<", b'"0">\r\n')
+    # Meanwhile more has fallen due.
+    stream.wire.room = 100
+    monkeypatch.setattr(pump.time, "monotonic", lambda: 12.5)
+    assert stream.go_on() == 13.0
+    assert stream.wire.taken == b'5\r\n<A\r\n<"1"><"2">\r\n'
+
+
+def test_plain_tokens_of_a_stream_that_was_dropped_or_disturbed_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump.time, "monotonic", lambda: 10.0)
+    dropped, disturbed = Stream(iter([])), Stream(iter([b"bye", LATER]))
+    dropped.flow.wait(plain(10.0, 5))
+    disturbed.flow.wait(plain(10.0, 5, SimpleNamespace(disturbed=True)))
+    dropped.flow.drop()
+    assert (dropped.go_on(), dropped.wire.taken) == (None, b"")
+    assert (disturbed.go_on(), disturbed.wire.taken) == (LATER, b"3\r\nbye\r\n")
 
 
 def test_steps_that_may_block_are_left_to_the_greenlet() -> None:

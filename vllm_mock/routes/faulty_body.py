@@ -13,6 +13,7 @@ from vllm_mock.engine import Failure
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.routes.openai.refusal import render_error
 from vllm_mock.routes.pacing import PacedBody, Step
+from vllm_mock.routes.plain_tokens import singly
 
 if TYPE_CHECKING:
     from vllm_mock.services import Services
@@ -81,7 +82,7 @@ class FaultyBody:
             close()
 
     def _steps(self) -> Iterator[Step]:
-        steps = iter(getattr(self._inner, "steps", self._inner))
+        steps = singly(getattr(self._inner, "steps", self._inner))
         # Broken in its middle, the next event must be at hand; the others happen as soon as the last one is out.
         needs_next = self._action["type"] in ("truncate", "malformed")
         for step in steps:

@@ -1,8 +1,9 @@
 """When a request goes on: the one place that turns token timings into waiting.
 
 A stream is a generator of steps. A step is bytes to send, or a float: go on with me at that time (monotonic
-seconds), or None: what I do next may block. So one timer can drive all streams (see serving/pump.py), without a
-thread or greenlet that sleeps for each token; a server that knows nothing of steps iterates over PacedBody.
+seconds), or None: what I do next may block, or PlainTokens: chunks to send one after the other, each at its time. So
+one timer can drive all streams (see serving/pump.py), without a thread or greenlet that sleeps for each token; a
+server that knows nothing of steps iterates over PacedBody.
 
 Deadlines are absolute, so errors do not add up; tokens that are already overdue come out together, and a
 stream gives way to the others even when it is late.
@@ -14,18 +15,16 @@ from collections.abc import Callable, Iterator, Sequence
 from vllm_mock.engine import RequestHandle, TokenTiming
 from vllm_mock.protocol.errors import ApiError
 from vllm_mock.protocol.sse import KEEP_ALIVE
+from vllm_mock.routes.plain_tokens import PlainChunks, PlainTokens, RecordLag, SingleStep, due_by, singly
 
 # How long a wait may last before the request looks whether it was aborted.
 MAX_SLEEP_SECONDS = 0.25
 # How often a stream of several choices looks for one that left the waiting queue.
 POLL_SECONDS = 0.01
-# How many overdue tokens are rendered before others get their turn.
-MAX_TOGETHER = 200
 
 NEVER = float("inf")
 
-RecordLag = Callable[[float], None]
-Step = bytes | float | None
+Step = SingleStep | PlainTokens
 RenderError = Callable[[ApiError], bytes]
 # Renders the tokens start..end-1 of a choice.
 Render = Callable[[int, int, int], bytes]
@@ -42,7 +41,7 @@ class PacedBody:
 
     def __iter__(self) -> Iterator[bytes]:
         """The bytes, each at its time; blocks in between."""
-        for step in self.steps:
+        for step in singly(self.steps):
             if isinstance(step, bytes):
                 yield step
             elif step is not None:
@@ -53,10 +52,17 @@ class PacedBody:
         self.steps.close()  # type: ignore[attr-defined]
 
 
-def paced(handle: RequestHandle, render: Render, record_lag: RecordLag, idle: float = NEVER) -> Iterator[Step]:
+def paced(
+    handle: RequestHandle,
+    render: Render,
+    record_lag: RecordLag,
+    idle: float = NEVER,
+    plain: PlainChunks | None = None,
+) -> Iterator[Step]:
     """The steps of one sequence, whose tokens are rendered as they fall due; ends early when aborted.
 
-    Whenever nothing came for `idle` seconds, there is a sign of life.
+    Whenever nothing came for `idle` seconds, there is a sign of life. `plain`: what `render` would give for each token
+    but the first and the last.
     """
     monotonic = time.monotonic
     patience = min(MAX_SLEEP_SECONDS, idle)
@@ -70,7 +76,13 @@ def paced(handle: RequestHandle, render: Render, record_lag: RecordLag, idle: fl
         due, interval, taken, count = timing.due, timing.interval, 0, timing.count
         now = monotonic()
         while taken < count:
-            if due - now > patience:
+            if plain is not None and sent and taken < count - 1 and interval <= patience:
+                tokens = PlainTokens(plain, handle, range(sent, sent + count - taken - 1), due, interval, record_lag)
+                yield tokens
+                taken += tokens.position - sent
+                sent = tokens.position
+                due = timing.due + taken * interval
+            elif due - now > patience:
                 yield from _long_wait(due, handle, idle)
             else:
                 yield due if due > now else now
@@ -83,18 +95,12 @@ def paced(handle: RequestHandle, render: Render, record_lag: RecordLag, idle: fl
                 break
             now = monotonic()
             record_lag(now - due)
-            fresh = 1 if now < due + interval else _due_by(now - due, interval, count - taken)
+            fresh = 1 if now < due + interval else due_by(now - due, interval, count - taken)
             yield render(0, sent, sent + fresh)
             sent += fresh
             taken += fresh
             due = timing.due + taken * interval
     handle.sent = sent
-
-
-def _due_by(late: float, interval: float, left: int) -> int:
-    """How many of the `left` tokens are due when the first of them is `late` seconds overdue; at least one."""
-    due = left if interval <= 0 else int(late / interval + 1e-6) + 1
-    return max(1, min(due, left, MAX_TOGETHER))
 
 
 def _long_wait(due: float, handle: RequestHandle, idle: float) -> Iterator[Step]:

@@ -49,7 +49,7 @@ class Pumping:
         waiter: Any = Waiter(self._hub)
         flow = Flow(steps, response, lambda: self._hub.loop.run_callback(waiter.switch, None))
         try:
-            resume_at = _catch_up(steps, response)
+            resume_at = _catch_up(flow, steps, response)
             while resume_at is not None:
                 self._add(flow, resume_at)
                 waiter.get()
@@ -59,7 +59,7 @@ class Pumping:
                 if (resume_at := flow.resume_at) is not None:
                     response.send(b"")
                 else:
-                    resume_at = _catch_up(steps, response)
+                    resume_at = _catch_up(flow, steps, response)
         finally:
             flow.drop()
 
@@ -87,7 +87,7 @@ class Pumping:
             self._runs = True
 
 
-def _catch_up(steps: "Iterator[Step]", response: LeanResponse) -> float | None:
+def _catch_up(flow: Flow, steps: "Iterator[Step]", response: LeanResponse) -> float | None:
     """Sends all up to the next wait, even if it takes long; when that ends, or None at the end of the stream."""
     for step in steps:
         if isinstance(step, bytes):
@@ -95,7 +95,7 @@ def _catch_up(steps: "Iterator[Step]", response: LeanResponse) -> float | None:
             continue
         response.send(b"")
         if step is not None:
-            return step
+            return flow.wait(step)
     return None
 
 

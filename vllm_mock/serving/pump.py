@@ -4,12 +4,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
+from math import ceil
 from typing import TYPE_CHECKING
 
 from vllm_mock.serving.lean_response import LeanResponse
 
 if TYPE_CHECKING:
     from vllm_mock.routes.pacing import Step
+    from vllm_mock.routes.plain_tokens import PlainTokens
 
 # How long the streams may be served at a stretch before new requests get their turn.
 STRETCH_SECONDS = 0.002
@@ -18,6 +20,7 @@ SPANS_PER_SECOND = 4000
 # With more streams than that, several spans are taken together.
 FEW = 100
 SPANS_TOGETHER = 8
+WIDE_SPANS_PER_SECOND = SPANS_PER_SECOND / SPANS_TOGETHER
 # How much is rendered before it is sent: of so many streams, or so many bytes.
 AT_ONCE = 32
 BYTES_AT_ONCE = 32_768
@@ -31,53 +34,77 @@ class Flow:
     `resume_at`, if no step is to be taken before that time; bytes that are not sent yet wait in the response.
     """
 
-    __slots__ = ("_chunked", "_hand_over", "_response", "_steps", "error", "framed", "resume_at", "send")
+    __slots__ = ("_chunked", "_hand_over", "_response", "_sent", "_steps", "_tokens", "error", "resume_at", "send")
 
     def __init__(self, steps: "Iterator[Step]", response: LeanResponse, hand_over: Callable[[], None]) -> None:
         self._steps = steps
         self._hand_over = hand_over
         self._response = response
         self._chunked = response.chunked
+        self._tokens: PlainTokens | None = None
+        # Bytes of bodies that the response does not know of yet.
+        self._sent = 0
         self.error: Exception | None = None
         self.resume_at: float | None = None
-        # What is to be sent next, and by what.
-        self.framed = b""
         self.send: Callable[[bytes], int] = response.sock._sock.send
+
+    def wait(self, step: "float | PlainTokens") -> float:
+        """Until when the stream waits with this step."""
+        if isinstance(step, float):
+            return step
+        self._tokens = step
+        return step.due
 
     def drop(self) -> None:
         """Its connection is gone, or served by its greenlet to the end: nothing more is to be done."""
         self._steps = iter(())
+        self._tokens = None
+        self._tell_sent()
         # Its traceback leads back to this flow: the circle would keep the whole request.
         self.error = None
 
-    def collect(self) -> bool:
-        """Renders what there is up to the next wait; False when it was handed over."""
-        data = b""
+    def collect(self, now: float) -> bytes | None:
+        """What there is to send up to the next wait, as it goes on the wire; None when it was handed over."""
+        data = None
+        if (tokens := self._tokens) is not None:
+            data = tokens.take(now)
+            if data is not None and tokens.due > now:
+                self.resume_at = tokens.due
+                if not self._chunked:
+                    return self._response.frame(data)
+                # The same, without a look at the response.
+                self._sent += len(data)
+                return b"%X\r\n%b\r\n" % (len(data), data)
+            self._tokens = None
+        return self._render(data or b"")
+
+    def _render(self, data: bytes) -> bytes | None:
         self.resume_at = None
         try:
             for step in self._steps:
                 if isinstance(step, bytes):
                     data = data + step if data else step
                 else:
-                    self.resume_at = step
+                    if step is not None:
+                        self.resume_at = self.wait(step)
                     break
         except Exception as error:
             self.error = error
-        else:
-            if self._chunked and data:
-                self._response.sent += len(data)
-                self.framed = b"%X\r\n%b\r\n" % (len(data), data)
-            else:
-                self.framed = self._response.frame(data)
-            if self.resume_at is not None:
-                return True
-            self._response.unsent = self.framed
+        self._tell_sent()
+        framed = self._response.frame(data)
+        if self.resume_at is not None:
+            return framed
+        self._response.unsent = framed
         self._hand_over()
-        return False
+        return None
 
-    def stopped(self, sent: int, error: Exception | None = None) -> None:
-        """Not all of what is framed could be sent: its greenlet does the rest."""
-        self._response.unsent = self.framed[sent:]
+    def _tell_sent(self) -> None:
+        self._response.sent += self._sent
+        self._sent = 0
+
+    def stopped(self, unsent: bytes, error: Exception | None = None) -> None:
+        """Not all could be sent: its greenlet does the rest."""
+        self._response.unsent = unsent
         self.error = error
         self._hand_over()
 
@@ -102,49 +129,50 @@ class Pump:
         until = now + STRETCH_SECONDS
         while order and order[0] <= now * SPANS_PER_SECOND and now < until:
             flows = self._spans[order[0]]
-            ready = self._collect(flows)
+            ready = self._collect(flows, now)
             if not flows:
                 del self._spans[heappop(order)]
             self._send(ready, time.monotonic())
             now = time.monotonic()
         return order[0] / SPANS_PER_SECOND if order else None
 
-    def _collect(self, flows: deque[Flow]) -> list[Flow]:
-        """Those of the first flows, taken out, that have something to send and do not need their greenlet."""
-        ready: list[Flow] = []
+    def _collect(self, flows: deque[Flow], now: float) -> list[tuple[Flow, bytes]]:
+        """Those of the first flows, taken out, that do not need their greenlet, each with what it has to send."""
+        ready: list[tuple[Flow, bytes]] = []
         size = 0
+        before = len(flows)
         while flows and len(ready) < AT_ONCE and size < BYTES_AT_ONCE:
-            self._waiting -= 1
             flow = flows.popleft()
-            if flow.collect():
-                ready.append(flow)
-                size += len(flow.framed)
+            framed = flow.collect(now)
+            if framed is not None:
+                ready.append((flow, framed))
+                size += len(framed)
+        self._waiting -= before - len(flows)
         return ready
 
-    def _send(self, ready: list[Flow], now: float) -> None:
-        for flow in ready:
-            framed = flow.framed
-            assert flow.resume_at is not None
+    def _send(self, ready: list[tuple[Flow, bytes]], now: float) -> None:
+        for flow, framed in ready:
             try:
                 sent = flow.send(framed) if framed else 0
             except BlockingIOError:
                 sent = 0
             except Exception as error:
-                flow.stopped(0, error)
+                flow.stopped(framed, error)
                 continue
             if sent == len(framed):
                 self._put(flow, flow.resume_at, now)
             else:
-                flow.stopped(sent)
+                flow.stopped(framed[sent:])
 
-    def _put(self, flow: Flow, resume_at: float, now: float) -> int:
+    def _put(self, flow: Flow, resume_at: float | None, now: float) -> int:
         """Returns the number of the span."""
         self._waiting += 1
-        if resume_at <= now:
+        if resume_at is None or resume_at <= now:
             span = int(now * SPANS_PER_SECOND)
+        elif self._waiting > FEW:
+            span = ceil(resume_at * WIDE_SPANS_PER_SECOND) * SPANS_TOGETHER
         else:
-            together = SPANS_TOGETHER if self._waiting > FEW else 1
-            span = -int(-resume_at * SPANS_PER_SECOND // together) * together
+            span = ceil(resume_at * SPANS_PER_SECOND)
         flows = self._spans.get(span)
         if flows is None:
             self._spans[span] = deque((flow,))

@@ -63,11 +63,13 @@ def _streamed(
     include_usage, continuous = stream_options(services, chat.body.stream_options)
     shape = StreamOptions(response_id, int(time.time()), chat.model, services.fingerprint, include_usage, continuous)
     kind = ChatStream if runs[0].output is None else ParsedChatStream
-    renderer: Renderer = kind(runs, options, shape, chat.role, chat.echo)
+    written = kind(runs, options, shape, chat.role, chat.echo)
+    renderer: Renderer = written
     if speaker is not None:
-        renderer = SpokenStream(renderer, runs, speaker, ChatChunks(shape).head)
+        renderer = SpokenStream(written, runs, speaker, ChatChunks(shape).head)
     connection = headers.connection(environ)
-    return stream_reply(stream(services, runs, renderer.render, renderer.end, connection, keep_alive=True))
+    plain = written.plain if speaker is None else None
+    return stream_reply(stream(services, runs, renderer.render, renderer.end, connection, keep_alive=True, plain=plain))
 
 
 def _whole(

@@ -8,6 +8,7 @@ from vllm_mock.protocol.sse import DONE, ChatChunks, Token, json_ids
 from vllm_mock.routes.openai.answer import AnswerOptions, final_usage
 from vllm_mock.routes.openai.request_metrics import usage_chunk_metrics
 from vllm_mock.routes.openai.runs import Run
+from vllm_mock.routes.plain_tokens import PlainChunks
 
 if TYPE_CHECKING:
     from vllm_mock.protocol.sse import StreamOptions
@@ -26,14 +27,17 @@ class ChatStream:
         self._prompt_tokens = len(runs[0].prompt.token_ids)
         self._plain = options.plain and not stream.continuous_usage and runs[0].output is None
         self._parts = [self._chunks.plain_parts(index) for index in range(len(runs))]
-        self._texts = [run.plan.deltas if self._plain else () for run in runs]
+
+    @property
+    def plain(self) -> PlainChunks | None:
+        """How the tokens of the only choice are rendered, if they are nothing but text."""
+        if not self._plain or len(self._runs) > 1:
+            return None
+        before, after = self._parts[0]
+        return PlainChunks(before, self._runs[0].plan.deltas, after)
 
     def render(self, choice: int, start: int, end: int) -> bytes:
         """The chunks of the tokens start..end-1 of a choice; before the first of all come the role chunks."""
-        if self._begun and end - start == 1 and end < len(texts := self._texts[choice]):
-            # Nearly all calls are this one.
-            before, after = self._parts[choice]
-            return to_bytes(f"{before}{quote(texts[start])}{after}")
         head = b"" if self._begun else self._opening()
         plan = self._runs[choice].plan
         last = len(plan.token_ids) - 1

@@ -8,6 +8,7 @@ from vllm_mock.routes.openai.answer import AnswerOptions, final_usage
 from vllm_mock.routes.openai.completion_choice import CompletionEcho
 from vllm_mock.routes.openai.request_metrics import usage_chunk_metrics
 from vllm_mock.routes.openai.runs import Run
+from vllm_mock.routes.plain_tokens import PlainChunks
 
 
 class CompletionStream:
@@ -26,14 +27,17 @@ class CompletionStream:
         self._chunks = CompletionChunks(stream)
         self._plain = options.plain and not stream.continuous_usage and not any(e.active for e in echoes)
         self._parts = [self._chunks.plain_parts(index) for index in range(len(runs))]
-        self._texts = [run.plan.deltas if self._plain else () for run in runs]
+
+    @property
+    def plain(self) -> PlainChunks | None:
+        """How the tokens of the only choice are rendered, if they are nothing but text."""
+        if not self._plain or len(self._runs) > 1:
+            return None
+        before, after = self._parts[0]
+        return PlainChunks(before, self._runs[0].plan.deltas, after)
 
     def render(self, choice: int, start: int, end: int) -> bytes:
         """The chunks of the tokens start..end-1 of a choice."""
-        if end - start == 1 and end < len(texts := self._texts[choice]):
-            # Nearly all calls are this one.
-            before, after = self._parts[choice]
-            return to_bytes(f"{before}{quote(texts[start])}{after}")
         plan = self._runs[choice].plan
         last = len(plan.token_ids) - 1
         if self._plain:

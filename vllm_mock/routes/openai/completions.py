@@ -86,7 +86,14 @@ def _streamed(
     connection = headers.connection(request.environ)
     return stream_reply(
         stream(
-            services, runs, renderer.render, renderer.end, connection, keep_alive=True, render_error=render_spaced_error
+            services,
+            runs,
+            renderer.render,
+            renderer.end,
+            connection,
+            keep_alive=True,
+            plain=renderer.plain,
+            render_error=render_spaced_error,
         )
     )
 

@@ -12,6 +12,7 @@ from vllm_mock.protocol.errors import ApiError
 from vllm_mock.routes.openai.refusal import render_error
 from vllm_mock.routes.openai.stopped import cut_short, last_chunks
 from vllm_mock.routes.pacing import NEVER, PacedBody, Render, RenderError, Step, paced, paced_together, wait_for_all
+from vllm_mock.routes.plain_tokens import PlainChunks
 
 if TYPE_CHECKING:
     from vllm_mock.protocol.stages import CheckedPrompt
@@ -149,15 +150,17 @@ def stream(
     connection: Any,
     *,
     keep_alive: bool = False,
+    plain: PlainChunks | None = None,
     render_error: RenderError = render_error,
 ) -> PacedBody:
     """The chunks of a stream as their tokens fall due.
 
-    `render(choice, start, end)` gives the chunks of these token positions of a choice. `keep_alive`: comments may be
-    sent in between, as --sse-keep-alive-interval says; vLLM has them for chat and text completions alone.
+    `render(choice, start, end)` gives the chunks of these token positions of a choice; `plain` as in `paced`.
+    `keep_alive`: comments may be sent in between, as --sse-keep-alive-interval says; vLLM has them for chat and text
+    completions alone.
     """
     idle = services.settings.sse_keep_alive_interval if keep_alive else 0
-    steps = _steps(services, runs, render, render_end, connection, idle or NEVER, render_error)
+    steps = _steps(services, runs, render, render_end, connection, idle or NEVER, plain, render_error)
     return PacedBody(steps, render_error)
 
 
@@ -168,6 +171,7 @@ def _steps(
     render_end: Callable[[], bytes],
     connection: Any,
     idle: float,
+    plain: PlainChunks | None,
     render_error: RenderError,
 ) -> Iterator[Step]:
     handles = [run.handle for run in runs]
@@ -179,7 +183,7 @@ def _steps(
         yield b""
         record_lag = services.metrics.record_lag
         if len(handles) == 1:
-            yield from paced(handles[0], render, record_lag, idle)
+            yield from paced(handles[0], render, record_lag, idle, plain)
         else:
             yield from paced_together(handles, render, record_lag, idle)
         # What follows takes the engine's lock.
