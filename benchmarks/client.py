@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from processes import core_busy_seconds, cpu_seconds
-from server import RESULTS, Server, cores
+from server import RESULTS, Server, cores, http_request
 
 HERE = Path(__file__).resolve().parent
 
@@ -46,16 +46,6 @@ def client_command() -> tuple[str, ...]:
     return (str(program),)
 
 
-def http_request(path: str, body: dict[str, Any], fields: str = "") -> bytes:
-    """A whole HTTP/1.1 request with a JSON body; `fields` are further lines of its head."""
-    payload = json.dumps(body).encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(payload)}\r\n{fields}\r\n"
-    )
-    return head.encode() + payload
-
-
 def run_load(server: Server, load: Load, path: str = "/v1/chat/completions") -> dict[str, Any]:
     """The client's figures, with `server_cpu` (seconds) and `other_cpu` (others' share of the server's core)."""
     arguments = [server.port, load.connections, load.ramp, load.warm, load.measure, load.interval_ms]
@@ -70,11 +60,10 @@ def run_load(server: Server, load: Load, path: str = "/v1/chat/completions") -> 
     assert process.stdout is not None
     process.stdin.write(http_request(path, load.request))
     process.stdin.close()
-    pids = server.pids
     _expect(process, b"start\n")
-    cpu, busy = cpu_seconds(pids), core_busy_seconds(server_core)
+    cpu, busy = cpu_seconds(server.pids), core_busy_seconds(server_core)
     _expect(process, b"end\n")
-    cpu, busy = cpu_seconds(pids) - cpu, core_busy_seconds(server_core) - busy
+    cpu, busy = cpu_seconds(server.pids) - cpu, core_busy_seconds(server_core) - busy
     figures = json.loads(process.stdout.read())
     process.wait()
     figures["server_cpu"] = cpu

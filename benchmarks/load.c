@@ -37,9 +37,9 @@ typedef struct {
 } Samples;
 
 typedef struct {
-    int fd;
+    int fd, connected;
     double sent, last;       // when the request was sent, when the last token came
-    int tokens;              // tokens of the present response
+    int events, tokens;      // of the present response
     int in_body;             // the response's headers are complete
     long body_left;          // bytes of a body of known length; -1: chunked
     size_t head_len;
@@ -84,22 +84,27 @@ static void add(Samples *samples, double value) {
     samples->values[samples->count++] = (float)value;
 }
 
+static void watch(Connection *c, int operation, uint32_t events) {
+    struct epoll_event event = {.events = events, .data.ptr = c};
+    if (epoll_ctl(poller, operation, c->fd, &event) < 0) fail("epoll_ctl");
+}
+
+// A server that does not accept must not hold up the reading of other connections.
 static void open_connection(Connection *c) {
     int on = 1;
-    c->fd = socket(AF_INET, SOCK_STREAM, 0);
+    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (c->fd < 0) fail("socket");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(c->fd, (struct sockaddr *)&server, sizeof server) < 0) fail("connect");
-    fcntl(c->fd, F_SETFL, O_NONBLOCK);
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
-    if (epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &event) < 0) fail("epoll_ctl");
+    if (connect(c->fd, (struct sockaddr *)&server, sizeof server) < 0 && errno != EINPROGRESS) fail("connect");
+    c->connected = 0;
+    watch(c, EPOLL_CTL_ADD, EPOLLOUT);
 }
 
 static void send_request(Connection *c) {
     c->in_body = 0;
     c->head_len = c->line_len = 0;
     memset(c->tail, 0, sizeof c->tail);
-    c->tokens = 0;
+    c->events = c->tokens = 0;
     c->sent = now();
     if (send(c->fd, request, request_len, MSG_NOSIGNAL) != (ssize_t)request_len) errors++;
 }
@@ -107,6 +112,17 @@ static void send_request(Connection *c) {
 static void reconnect(Connection *c) {
     close(c->fd);
     open_connection(c);
+}
+
+// The first request of a connection goes out once there is one.
+static void on_connected(Connection *c) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    errno = error;
+    if (error) fail("connect");
+    c->connected = 1;
+    watch(c, EPOLL_CTL_MOD, EPOLLIN);
     send_request(c);
 }
 
@@ -144,8 +160,8 @@ static void count_events(Connection *c, const char *data, size_t len, double at)
     while ((position = memmem(position, end - position, EVENT, EVENT_LEN))) {
         position += EVENT_LEN;
         const char *stop = memchr(position, '\n', end - position);
-        // The event that only names the role is no token.
-        if (c->tokens == 0 && memmem(position, stop - position, "\"role\":", 7)) continue;
+        // A first event that names the role is no token.
+        if (c->events++ == 0 && memmem(position, stop - position, "\"role\":", 7)) continue;
         count_token(c, at);
     }
 }
@@ -277,8 +293,7 @@ int main(int argc, char **argv) {
     double begin = now(), start = begin + ramp + warm, end = start + measure, cpu = 0;
     for (double at = begin; at < end; at = now()) {
         while (started < count && at >= begin + ramp * started / count) {
-            open_connection(&connections[started]);
-            send_request(&connections[started++]);
+            open_connection(&connections[started++]);
         }
         if (at >= start && window_start == INFINITY) {
             window_start = at;
@@ -286,7 +301,13 @@ int main(int argc, char **argv) {
             say("start");
         }
         int ready = epoll_wait(poller, events, 512, 1);
-        for (int i = 0; i < ready; i++) on_readable(events[i].data.ptr);
+        for (int i = 0; i < ready; i++) {
+            Connection *c = events[i].data.ptr;
+            if (c->connected)
+                on_readable(c);
+            else
+                on_connected(c);
+        }
     }
     double seconds = now() - window_start;
     cpu = own_cpu() - cpu;

@@ -1,6 +1,7 @@
 """Starts and stops the server under test, on a core of its own."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from processes import family
 
@@ -15,9 +17,11 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 # What the server printed last, for a look when it fails.
 LOG = RESULTS / "server.log"
-READY_TIMEOUT_SECONDS = 20.0
+READY_TIMEOUT_SECONDS = 60.0
 FOREIGN_PREFIXES = ("VLLM_", "MOCK_", "GUNICORN_", "SIMULATION", "METRICS_OVERRIDES", "PYTHONDONTWRITEBYTECODE")
 STOP_TIMEOUT_SECONDS = 5.0
+# Its stream is left at its first bytes.
+FIRST_CHAT = {"model": "bench", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1, "stream": True}
 
 
 def free_port() -> int:
@@ -33,6 +37,21 @@ def cores() -> tuple[int, int]:
     return allowed[0], allowed[-1]
 
 
+def get(path: str) -> bytes:
+    """A GET request whose connection is not kept."""
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+
+
+def http_request(path: str, body: dict[str, Any], fields: str = "") -> bytes:
+    """A whole POST request with a JSON body; `fields` are further lines of its head."""
+    payload = json.dumps(body).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(payload)}\r\n{fields}\r\n"
+    )
+    return head.encode() + payload
+
+
 def server_environment() -> dict[str, str]:
     """This environment without what would change the server, or make it compile its modules at each start."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_PREFIXES)}
@@ -43,7 +62,8 @@ class Server:
     """`python app.py FLAGS` on one core, or on those given; a context manager.
 
     `health_seconds` and `ready_seconds`: from the start of the process to the first 200 of /health and /ready. A
-    `python` of its own is for other projects' servers, which know no /ready. `gunicorn` holds more flags of gunicorn.
+    `python` of its own is for other projects' servers, which are ready when they begin to answer a chat request.
+    `gunicorn` holds more flags of gunicorn.
     """
 
     def __init__(
@@ -78,9 +98,11 @@ class Server:
                 start_new_session=True,
             )
         try:
-            self.health_seconds = self._wait_for("/health", begin) - begin
             if self._python is None:
-                self.ready_seconds = self._wait_for("/ready", begin) - begin
+                self.health_seconds = self._wait_for(get("/health"), begin) - begin
+                self.ready_seconds = self._wait_for(get("/ready"), begin) - begin
+            else:
+                self._wait_for(http_request("/v1/chat/completions", FIRST_CHAT), begin, pause=0.1)
         except BaseException:
             self._stop()
             raise
@@ -94,21 +116,20 @@ class Server:
         """The master and its workers."""
         return family(self._process.pid)
 
-    def _wait_for(self, path: str, begin: float) -> float:
-        """Ask every 2 ms until the answer is 200; returns the time of that answer."""
-        while not self._answers(path):
+    def _wait_for(self, request: bytes, begin: float, pause: float = 0.002) -> float:
+        """Ask every `pause` seconds until the answer is 200; returns the time of that answer."""
+        while not self._answers(request):
             if self._process.poll() is not None:
                 raise RuntimeError(f"the server ended with {self._process.returncode}: {LOG.read_text()}")
             if time.monotonic() > begin + READY_TIMEOUT_SECONDS:
-                raise TimeoutError(f"no 200 from {path} within {READY_TIMEOUT_SECONDS:g} s")
-            time.sleep(0.002)
+                raise TimeoutError(f"no 200 within {READY_TIMEOUT_SECONDS:g} s of {request.splitlines()[0].decode()}")
+            time.sleep(pause)
         return time.monotonic()
 
-    def _answers(self, path: str) -> bool:
-        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    def _answers(self, request: bytes) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=2.0) as probe:
-                probe.sendall(request.encode())
+                probe.sendall(request)
                 return probe.recv(64).startswith(b"HTTP/1.1 200")
         except OSError:
             return False
