@@ -1,18 +1,23 @@
-"""guidellm's mock server with the times of this benchmark: a first token after 100 ms, then one every 20 ms, or none.
+"""guidellm's mock server with the times of this benchmark, without its access log.
 
-It takes the port from the command line of `app.py`, and from its flags whether there is to be any latency.
+Not by its command line: that imports the whole of guidellm, torch included, and always writes the log.
 """
 
-import os
 import sys
 from pathlib import Path
 
-instant = "--inter-token-latency=0" in sys.argv
-first, interval = ("0", "0") if instant else ("100", "20")
-times = ["--request-latency", "0", "--ttft-ms", first, "--itl-ms", interval]
-port = sys.argv[sys.argv.index("--port") + 1]
-program = str(Path(sys.executable).with_name("guidellm"))
-os.execv(
-    program,
-    [program, "mock-server", "--host", "127.0.0.1", "--port", port, "--model", "bench", "--workers", "1", *times],
-)
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+import asked
+from guidellm.mock_server import MockServer
+from guidellm.schemas.mock_server import MockServerConfig
+
+times = {"request_latency": 0.0, "ttft_ms": 0.0, "itl_ms": 0.0}
+if not asked.instant():
+    times |= {"ttft_ms": float(asked.FIRST_TOKEN_MS), "itl_ms": float(asked.INTERVAL_MS)}
+
+if __name__ == "__main__":
+    # As many tokens as a request asks for, not 128 at most.
+    config = MockServerConfig(
+        host="127.0.0.1", port=asked.port(), model=asked.MODEL, output_tokens=asked.STREAM_PIECES, **times
+    )
+    MockServer(config).run(access_log=False)
