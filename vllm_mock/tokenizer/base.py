@@ -94,7 +94,7 @@ class Tokenizer(ABC):
     ) -> str:
         """The prompt of a conversation, to be encoded with add_special_tokens=False.
 
-        `chat_template` is the source of another template; further keywords are variables of the template.
+        `chat_template` is the source of another template, which may be anything; further keywords are variables.
         `continue_final_message` ends the prompt exactly with the last message's content.
         Raises ChatTemplateError, whose message is the template's own.
         """
@@ -105,7 +105,11 @@ class Tokenizer(ABC):
         variables["tools"] = tools
         variables["documents"] = documents
         variables["add_generation_prompt"] = add_generation_prompt
-        return chat.render(chat_template or self._template(tools), variables, continue_final_message)
+        if chat_template:
+            from vllm_mock.tokenizer.foreign_template import render_apart  # most servers refuse such templates
+
+            return render_apart(chat_template, variables, continue_final_message)
+        return chat.render(self._template(tools), variables, continue_final_message)
 
     def _template(self, tools: Sequence[Mapping[str, Any]] | None) -> str:
         templates = self.chat_templates

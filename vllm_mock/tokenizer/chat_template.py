@@ -62,13 +62,11 @@ def _environment() -> "ImmutableSandboxedEnvironment":
 def compile_template(source: str) -> Callable[..., str]:
     """Compile a template once; the result renders it with the given variables.
 
-    Raises ChatTemplateError when the syntax is wrong.
+    Raises ChatTemplateError when it cannot be.
     """
-    from jinja2 import TemplateSyntaxError
-
     try:
         template = _environment().from_string(source)
-    except TemplateSyntaxError as error:
+    except Exception as error:  # nested too deep, it fails in Python's own compiler
         raise ChatTemplateError(str(error)) from error
     # Each rendering copies the globals, and copying Jinja's ChainMap takes longer than most templates.
     template.globals = dict(template.globals)
