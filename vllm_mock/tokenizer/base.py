@@ -143,7 +143,8 @@ class Tokenizer(ABC):
         if token_id in self.all_special_ids:
             return None
         try:
-            return self.token_bytes(token_id).decode()
+            # Not the one that remembers: who asks for a text rarely asks for the bytes as well.
+            return self._token_bytes(token_id).decode()
         except UnicodeDecodeError:
             return None
 

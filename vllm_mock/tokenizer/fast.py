@@ -63,7 +63,7 @@ class FastTokenizer(Tokenizer):
             return ""
 
     def _token_bytes(self, token_id: int) -> bytes:
-        token = self.token(token_id)
+        token = self._token(token_id)
         if token_id in self.added_tokens:
             return token.encode()
         if "ByteLevel" in self._decoders:
