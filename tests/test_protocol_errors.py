@@ -1,13 +1,16 @@
 """How refusals are worded; values read from vLLM 0.33.0's answers unless they are AIBrix's."""
 
 import ast
+import copy
 import json
 
 import pytest
 from protocol_support import chat_refusal
 
-from vllm_mock.protocol import errors
+from vllm_mock.protocol import errors, messages
+from vllm_mock.protocol.chat import ChatCompletionRequest
 from vllm_mock.protocol.errors import ApiError
+from vllm_mock.protocol.parsing import validate
 
 
 def entry(place: tuple, value: object) -> dict:
@@ -106,3 +109,42 @@ def test_unauthorized_as_aibrix() -> None:
     error = ApiError.unauthorized().payload()["error"]
     assert list(error) == ["message", "type", "param", "code"]
     assert (error["type"], error["param"], error["code"]) == ("authentication_error", None, "invalid_api_key")
+
+
+BAD_MESSAGES = [
+    {},
+    5,
+    {"role": "user", "content": 5},
+    {"role": 7, "content": [{"type": "text"}]},
+    {"role": "x", "tools": [{}]},
+]
+
+
+@pytest.mark.parametrize("bad", [{0: 0}, {100: 1}, {99: 2, 101: 3, 249: 4}, dict.fromkeys(range(250), 3)])
+def test_a_long_list_of_messages_is_refused_as_a_short_one(monkeypatch, bad):
+    """It is validated in pieces, which must not show: not in the places, the texts or the number of errors."""
+    good = {"role": "user", "content": [{"type": "text", "text": "a"}]}
+    body = {"messages": [BAD_MESSAGES[bad[place]] if place in bad else good for place in range(250)], "n": "many"}
+    told = []
+    for at_once in (100, 250):
+        monkeypatch.setattr(messages, "_AT_ONCE", at_once)
+        with pytest.raises(ApiError) as caught:
+            validate(copy.deepcopy(body), ChatCompletionRequest)
+        told.append((caught.value.message, caught.value.param))
+    assert told[0] == told[1]
+    assert told[0][1].startswith(f"body.messages.{min(bad)}")
+
+
+def test_a_long_list_of_messages_is_taken_as_a_short_one(monkeypatch):
+    kinds = [
+        {"role": "user", "content": [{"type": "text", "text": "a"}]},
+        {"role": "tool", "tool_call_id": "a", "content": "b"},
+    ]
+    body = {"messages": [{**kinds[place % 2], "extra": place} for place in range(250)]}
+    taken = []
+    for at_once in (100, 250):
+        monkeypatch.setattr(messages, "_AT_ONCE", at_once)
+        request = validate(copy.deepcopy(body), ChatCompletionRequest)
+        taken.append([{**message, "content": list(message["content"])} for message in request.messages])
+    assert taken[0] == taken[1]
+    assert len(taken[0]) == 250

@@ -44,7 +44,8 @@ def _words(text: str) -> frozenset[str]:
 def _best(functions: Sequence[Function], asked: frozenset[str], draws: Draws) -> Function:
     """The function whose name and description have most words of the request, one of those with equally many."""
     scores = [2 * len(asked & _words(f.name)) + len(asked & _words(f.description)) for f in functions]
-    best = [function for function, score in zip(functions, scores, strict=True) if score == max(scores)]
+    highest = max(scores)
+    best = [function for function, score in zip(functions, scores, strict=True) if score == highest]
     return best[draws.below(len(best))]
 
 

@@ -186,11 +186,11 @@ def unparsable_body() -> ApiError:
     return ApiError(HTTPStatus.BAD_REQUEST, "There was an error parsing the body", detail=True)
 
 
-def validation_error(errors: list[Any]) -> ApiError:
-    """400 from pydantic's error dictionaries (keys type, loc, msg, input and perhaps ctx)."""
+def validation_error(errors: list[Any], more: int = 0) -> ApiError:
+    """400 from pydantic's error dictionaries (keys type, loc, msg, input and perhaps ctx), and so many more."""
     places = [_place(error["loc"]) for error in errors[:MAX_LISTED_ERRORS]]
     lines = [_line(error, place) for error, place in zip(errors, places, strict=False)]
-    count = len(errors)
+    count = len(errors) + more
     if count > MAX_LISTED_ERRORS:
         lines.append(f"  ...and {count - MAX_LISTED_ERRORS} more errors")
     head = f"{count} validation error{'s' if count > 1 else ''}:"

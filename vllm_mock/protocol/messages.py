@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Required
 
-from pydantic import BaseModel, ConfigDict, Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from typing_extensions import TypedDict
+
+from vllm_mock.protocol.long_errors import LongErrors
 
 # --- content parts as OpenAI has them
 
@@ -329,11 +331,30 @@ ChatMessage = (
 )
 
 
+# A hundred that fit none of the kinds take 12 ms.
+_AT_ONCE = 100
+
+
 def _skip_plain(messages: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Text messages without other fields fit one of the kinds as they are: trying all eight costs 5 us each."""
-    if type(messages) is list and all(map(_is_plain, messages)):
+    """Text messages without other fields fit one of the kinds as they are: trying all eight costs 5 us each.
+
+    Of many others only some are checked at once, and then it may be the turn of other requests.
+    """
+    if type(messages) is not list:
+        return validate(messages)
+    if all(map(_is_plain, messages)):
         return messages
-    return validate(messages)
+    if len(messages) <= _AT_ONCE:
+        return validate(messages)
+    checked: list[Any] = []
+    errors = LongErrors()
+    for start in range(0, len(messages), _AT_ONCE):
+        try:
+            checked += validate(messages[start : start + _AT_ONCE])
+        except ValidationError as error:
+            errors.add(error, start)
+    errors.raise_any("list")
+    return checked
 
 
 def _is_plain(message: Any) -> bool:

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from vllm_mock.protocol import errors
 from vllm_mock.protocol.body import parse_json
+from vllm_mock.protocol.long_errors import described
 
 T = TypeVar("T")
 R = TypeVar("R", covariant=True)
@@ -66,5 +67,5 @@ def validate(data: Any, model: RequestModel[T]) -> T:
 
 
 def _refusal(e: ValidationError) -> errors.ApiError:
-    found = e.errors(include_url=False)
-    return errors.validation_error([{**error, "loc": ("body", *error["loc"])} for error in found])
+    found, more = described(e)
+    return errors.validation_error([{**error, "loc": ("body", *error["loc"])} for error in found], more)
