@@ -55,7 +55,7 @@ class Corpus:
         size = len(self.ids)
         self._count = len(ring)
         # Two rounds to begin in and three to end in spare the search the turn at the end of the ring.
-        self._starts = [start + lap for lap in (0, size) for start in ring]
+        self._starts = array("I", (start + lap for lap in (0, size) for start in ring))
         round_of_starts = bytearray(size)
         for start in ring:
             round_of_starts[start] = True
