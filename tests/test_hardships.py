@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from raw_http import Connection, collect_streams, connect, request_bytes
 from server import APP, GUNICORN, INSTANT, ROOT, TINY, Server, clean_environment, command, free_port, start
 from waiting_support import eventually
@@ -91,6 +93,54 @@ def test_a_full_disk_for_the_log(tmp_path: Path) -> None:
             connection.socket.sendall(b"broken\r\n\r\n")
             assert connection.read_reply().status == 400
         assert server.post(CHAT, QUESTION).status == 200
+    finally:
+        server.kill()
+
+
+HOURS = 7200.0
+
+
+def values(page: str) -> Iterator[tuple[str, float]]:
+    """Name and value of each sample of a page of metrics."""
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            yield sample.name, sample.value
+
+
+def test_a_clock_that_is_set_forth_and_back(tmp_path: Path) -> None:
+    """Streams go on in their rhythm, half a request is still waited for, and no time that is measured is off."""
+    clock = tmp_path / "offset"
+    clock.write_text("0")
+    environ = {"PYTHONPATH": str(ROOT / "tests/fixtures/set_clock"), "CLOCK_OFFSET": str(clock)}
+    latencies = ("--time-to-first-token", "50ms", "--inter-token-latency", "20ms", "--metrics-mode", "live")
+    server = start(tmp_path, (*TINY, *latencies), environ)
+    stream = {**QUESTION, "max_tokens": 60, "ignore_eos": True, "stream": True}
+
+    def set_clock() -> None:
+        for offset in (HOURS, -HOURS, 0.0, -HOURS, HOURS):
+            time.sleep(0.25)
+            clock.write_text(str(offset))
+
+    try:
+        server.wait_until_up()
+        assert server.post("/set_metrics", {"waiting": "ramp:1:100:3600s"}).status == 200
+        setter = threading.Thread(target=set_clock)
+        with Connection(server.port) as slow:
+            request = request_bytes("POST", CHAT, QUESTION)
+            slow.socket.sendall(request[:-5])
+            setter.start()
+            streams = collect_streams(server.port, CHAT, [stream] * 5, stagger=0.1)
+            setter.join()
+            slow.socket.sendall(request[-5:])
+            assert slow.read_reply().status == 200
+        assert all(stream.complete for stream in streams)
+        seen = list(values(server.get("/metrics").body.decode()))
+        assert not [name for name, value in seen if value < 0 or value != value]
+        seconds = {name: value for name, value in seen if name.endswith("_seconds_sum")}
+        assert {"vllm:time_to_first_token_seconds_sum", "vllm:e2e_request_latency_seconds_sum"} <= seconds.keys()
+        assert max(seconds.values()) < HOURS / 2
+        assert 1 <= server.gauge("vllm:num_requests_waiting") < 50
+        assert "Traceback" not in server.logged()
     finally:
         server.kill()
 

@@ -46,7 +46,7 @@ def test_what_a_job_says(now: float, status: str, progress: int) -> None:
 
 def test_old_jobs_are_forgotten() -> None:
     store = Jobs(SharedStore())
-    now = time.time()
+    now = time.monotonic()
     old, young = job(now - jobs.EXPIRY_SECONDS), job(now)
     store.add(old)
     assert store.get(old.id) is None

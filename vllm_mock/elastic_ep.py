@@ -20,11 +20,11 @@ class ElasticEP:
     def scaling(self) -> bool:
         """Whether requests are refused now."""
         until = self._store.get(SECTION)
-        return until is not None and time.time() < until
+        return until is not None and time.monotonic() < until
 
     def begin(self, seconds: float = math.inf) -> None:
         """Scale for so long or until end()."""
-        until = time.time() + min(seconds, 1e9)
+        until = time.monotonic() + min(seconds, 1e9)
         self._store.update(SECTION, lambda _: until)
 
     def end(self) -> None:

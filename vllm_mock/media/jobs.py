@@ -15,7 +15,10 @@ _SECTION = "videos"
 
 @dataclass(slots=True)
 class Job:
-    """One film. `size` is width and height in pixels; `created`, `begun` and `done` are in Unix seconds."""
+    """One film. `size` is width and height in pixels; `created`, `begun` and `done` are in monotonic seconds.
+
+    `epoch` is what makes Unix seconds of them: the clock may be set while a job runs.
+    """
 
     id: str
     model: str
@@ -29,6 +32,7 @@ class Job:
     done: float
     pod: str
     remixed_from: str | None = None
+    epoch: float = 0.0
 
     @property
     def seconds(self) -> int:
@@ -63,12 +67,12 @@ class Job:
             "progress": self.progress(now),
             "seconds": str(self.seconds),
             "quality": self.quality,
-            "completed_at": int(self.done) if completed else None,
-            "created_at": int(self.created),
+            "completed_at": int(self.epoch + self.done) if completed else None,
+            "created_at": int(self.epoch + self.created),
             "remixed_from_video_id": self.remixed_from,
             "error": None,
             "media_type": "video/mp4",
-            "expires_at": int(self.created) + EXPIRY_SECONDS,
+            "expires_at": int(self.epoch + self.created) + EXPIRY_SECONDS,
             "file_name": f"{self.id}.mp4" if completed else None,
             "inference_time_s": self.done - self.begun if completed else None,
             "stage_durations": {},
@@ -96,10 +100,10 @@ class Jobs:
 
     def get(self, job_id: str) -> Job | None:
         found = self._all().get(job_id)
-        return None if found is None or _expired(found, time.time()) else Job(**found)
+        return None if found is None or _expired(found, time.monotonic()) else Job(**found)
 
     def all(self) -> list[Job]:
-        now = time.time()
+        now = time.monotonic()
         return [Job(**job) for job in self._all().values() if not _expired(job, now)]
 
     def remove(self, job_id: str) -> None:

@@ -19,7 +19,7 @@ class Store(Protocol):
 
 
 class Overrides:
-    """Takes documents, and answers for each key. Since when a value holds is kept in Unix seconds: waves need it."""
+    """Takes documents, and answers for each key. Since when a value holds is kept, in monotonic seconds, for waves."""
 
     def __init__(
         self, store: Store, families: Mapping[str, str], bounds: Mapping[str, Histogram], seed: dict[str, Any]
@@ -32,7 +32,7 @@ class Overrides:
         self._families = families
         self._bounds = bounds
         overrides.parse(seed, families, bounds)
-        first = _merged({}, seed, time.time())
+        first = _merged({}, seed, time.monotonic())
         store.update(SECTION, lambda known: first if known is None else known)
         self._raw: Any = None
         self._entries: dict[str, Any] = {}
@@ -40,7 +40,7 @@ class Overrides:
     def merge(self, document: Any) -> None:
         """Set and clear (null) keys, all or none; raises OverrideError."""
         overrides.parse(document, self._families, self._bounds)
-        now = time.time()
+        now = time.monotonic()
         self._store.update(SECTION, lambda known: _merged(known or {}, document, now))
 
     def clear(self) -> None:
@@ -72,7 +72,7 @@ class Overrides:
 
     def age(self, key: str) -> float:
         """Seconds since a key was set."""
-        return time.time() - self._store.get(SECTION)[key]["since"]
+        return time.monotonic() - self._store.get(SECTION)[key]["since"]
 
 
 def _merged(known: dict[str, Any], document: dict[str, Any], now: float) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A count and where it is from; `confirmed` in Unix seconds, 0 for the default.
+    """A count and where it is from; `confirmed` in monotonic seconds, 0 for the default.
 
     `default`: nobody has been asked. `watch`: the API server tells of every change. `stale`: it did, but cannot be
     reached now, so this is the last known count.
@@ -56,7 +56,7 @@ class ReplicaCount:
 
     def confirm(self, replicas: int | None) -> None:
         """The API server said so; 0 or missing counts as 1, since it is a running pod that asks."""
-        held = {"count": max(replicas or 1, 1), "source": WATCH, "confirmed": time.time()}
+        held = {"count": max(replicas or 1, 1), "source": WATCH, "confirmed": time.monotonic()}
         self._store.update(SECTION, lambda _: held)
 
     def lose(self) -> None:
@@ -72,5 +72,5 @@ class ReplicaCount:
             f"{name}{label_text({'source': source})} {number(float(reading.count if source == reading.source else 0))}"
             for source in SOURCES
         ]
-        age = time.time() - reading.confirmed if reading.confirmed else 0.0
+        age = time.monotonic() - reading.confirmed if reading.confirmed else 0.0
         page[AGE.name] = [*head(AGE.name, AGE.type, AGE.help), f"{AGE.name} {number(age)}"]

@@ -193,8 +193,8 @@ class Worker(GeventWorker):
     def run(self) -> None:
         self._pumping = Pumping()
         loop = gevent.get_hub().loop
-        # The loop keeps the time at which its present round began.
-        self._preemption = Preemption(lambda: time.time() - loop.now())
+        # The loop keeps the time at which its present round began, by the clock that may be set meanwhile.
+        self._preemption = Preemption(lambda: abs(time.time() - loop.now()))
         self._preemption.start()
         run_apart_by(Apart().run)
         if not self._plain:

@@ -84,7 +84,7 @@ class VideoRoutes:
     def create(self) -> Response:
         job = self._job()
         self._jobs.add(job)
-        return json_reply(compact(job.view(time.time())))
+        return json_reply(compact(job.view(time.monotonic())))
 
     def sync(self) -> Response:
         """The film itself, when it is finished."""
@@ -103,7 +103,7 @@ class VideoRoutes:
         job = self._started(source.model, body.prompt, source.size, source.frames, source.fps, source.quality)
         job.remixed_from = source.id
         self._jobs.add(job)
-        return json_reply(compact(job.view(time.time())))
+        return json_reply(compact(job.view(time.monotonic())))
 
     def list(self) -> Response:
         after, order = request.args.get("after"), request.args.get("order", "desc")
@@ -117,7 +117,7 @@ class VideoRoutes:
             ids = [job.id for job in jobs]
             jobs = jobs[ids.index(after) + 1 :] if after in ids else []
         shown = jobs if limit is None else jobs[:limit]
-        now = time.time()
+        now = time.monotonic()
         answer = {
             "first_id": shown[0].id if shown else None,
             "last_id": shown[-1].id if shown else None,
@@ -128,7 +128,7 @@ class VideoRoutes:
         return json_reply(compact(answer))
 
     def retrieve(self, video_id: str) -> Response:
-        return json_reply(compact(self._found(video_id).view(time.time())))
+        return json_reply(compact(self._found(video_id).view(time.monotonic())))
 
     def delete(self, video_id: str) -> Response:
         job = self._found(video_id)
@@ -152,7 +152,7 @@ class VideoRoutes:
     def _await(self, job: Job) -> None:
         """AIBrix downloads without asking first whether a film is finished."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while (now := time.time()) < job.done:
+        while (now := time.monotonic()) < job.done:
             if time.monotonic() >= deadline or self._services.lifecycle.aborting:
                 text = f"Video {job.id} is not ready: {job.status(now)}"
                 raise ApiError(404, text, "invalid_request_error", code="video_not_ready")
@@ -180,11 +180,24 @@ class VideoRoutes:
 
     def _started(self, model: str, prompt: str, size: Any, frames: int, fps: int, quality: str) -> Job:
         settings = self._services.settings
-        created = time.time()
+        created = time.monotonic()
         begun = created + settings.time_to_first_token
         done = begun + frames * settings.inter_token_latency
         pod = settings.pod_name
-        return Job(new_id(), model, prompt, [*size], frames, fps, quality, created, begun, done, pod)
+        return Job(
+            new_id(),
+            model,
+            prompt,
+            [*size],
+            frames,
+            fps,
+            quality,
+            created,
+            begun,
+            done,
+            pod,
+            epoch=time.time() - created,
+        )
 
 
 def _measures(body: "VideoRequest") -> tuple[tuple[int, int], int, int]:
