@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from processes import family
+from processes import FIRST, family, favour_session
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -94,7 +94,7 @@ class Server:
                 env=environ,
                 stdout=log,
                 stderr=log,
-                preexec_fn=lambda: os.sched_setaffinity(0, self._cores),
+                preexec_fn=self._settle,
                 start_new_session=True,
             )
         try:
@@ -110,6 +110,12 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self._stop()
+
+    def _settle(self) -> None:
+        """In the new process: its cores, and the precedence of the benchmark."""
+        os.sched_setaffinity(0, self._cores)
+        if os.getpriority(os.PRIO_PROCESS, 0) == FIRST:
+            favour_session()
 
     @property
     def pids(self) -> list[int]:
