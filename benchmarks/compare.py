@@ -129,7 +129,8 @@ def one_round(design: Design, python: str, seconds: float) -> Found:
             figures = measure()
         except (OSError, RuntimeError, TimeoutError) as error:
             print(f"{design.name}, {load}: {str(error)[-1000:]}", file=sys.stderr)
-            figures = {"failed": str(error).partition("\n")[0][:80]}
+            # Of a server that ended, the last line of what it printed.
+            figures = {"failed": str(error).strip().splitlines()[-1][:120]}
         if "failed" not in figures and not (figures.get("tokens_per_s") or figures.get("requests_per_s")):
             figures = {"failed": "answered nothing in the window"}
         found[design.name, load] = figures
