@@ -1,7 +1,7 @@
 """This server beside others that do the same work, in one run: each in turn, several rounds, the lowest CPU counts.
 
 usage: python benchmarks/compare.py [--only DESIGN ...] [--python PEERS_PYTHON] [--rounds 3] [--measure 3]
-                                    [--add FILE ...] [--plot docs/performance.png]
+                                    [--add FILE ...] [--plot docs/performance.png] [--realtime | --nice]
 
 Without --python the others are installed into benchmarks/results/peers first (peers/requirements.txt,
 peers/requirements-alone.txt and, where npm is, peers/package.json). Prints a table as Markdown and writes
@@ -26,6 +26,7 @@ from run import (
     BASELINE,
     STREAM_FLAGS,
     allow_many_files,
+    be_first,
     measure_requests,
     measure_streaming,
     progress,
@@ -187,9 +188,12 @@ def main() -> int:
     parser.add_argument("--add", nargs="+", type=Path, default=[], help="results of earlier runs to take in")
     parser.add_argument("--plot", type=Path, help="a PNG file to draw")
     parser.add_argument("--realtime", action="store_true", help="real-time priority, for a busy machine (root)")
+    parser.add_argument("--nice", action="store_true", help="the same for percentiles of full servers (root)")
     arguments = parser.parse_args()
     python = os.path.abspath(arguments.python) if arguments.python else environment()
     allow_many_files()
+    if arguments.nice:
+        be_first()
     if arguments.realtime:
         take_precedence()
     wanted = [d for d in DESIGNS if not arguments.only or any(part in d.name for part in arguments.only)]
