@@ -42,6 +42,7 @@ def make_settings(**values):
         "num_gpu_blocks": 64,
         "block_size": 4,
         "async_scheduling": False,
+        "frontend_latency": 0.0,
     }
     return Settings(**(defaults | values))
 
@@ -106,8 +107,10 @@ class Bench(NullObserver):
     def hold(self, seconds):
         """As Simulator.pause(hold=True), and resume() later."""
         self.gpu.advance(self.now)
-        self.gpu.postpone(seconds)
-        self.run_until(self.now + seconds)
+        self.now += seconds
+        self.gpu.postpone(self.now, seconds)
+        self.gpu.launch(self.now)
+        self.run_until(self.now)
 
     def reset(self):
         """As Simulator.reset_prefix_cache(running_too=True)."""

@@ -119,7 +119,7 @@ def test_all_names_of_the_table_are_vllms_or_our_own():
         *("--kv-cache-transfer-latency", "--kv-cache-transfer-latency-std-dev"),
         *("--kv-cache-transfer-time-per-token", "--kv-cache-transfer-time-std-dev"),
         "--kv-events-format",
-        "--time-scale",
+        *("--time-scale", "--frontend-latency"),
         *("--step-time", "--vidur-profiles", "--simulation-cache", "--prepare-simulation", "--time-limit"),
         *("--replica-config-device", "--replica-config-model-name"),
     }

@@ -1,7 +1,9 @@
 """Which step computes what: chunks, budgets, preemption and the pipeline, in virtual time with easy numbers."""
 
 import pytest
-from simulation_support import NEVER, Bench, TinyStepTime
+from simulation_support import NEVER, Bench, TinyStepTime, make_settings
+
+from vllm_mock.simulate import TraceRequest, simulate
 
 STEP = 1.0
 
@@ -49,6 +51,18 @@ def test_who_arrives_during_step_n_is_in_step_n_plus_2_under_asynchronous_schedu
     prompts = [number for number, batch in enumerate(test.step_time.batches) if batch.prefills]
     assert prompts == [0, starts]
     test.check_the_end()
+
+
+@pytest.mark.parametrize(("ahead", "starts"), [(True, 4.75), (False, 3.75)])
+def test_the_twin_follows_the_same_rule_from_when_a_request_is_in_the_queue(ahead, starts):
+    settings = make_settings(async_scheduling=ahead, frontend_latency=0.75)
+    requests = [TraceRequest(0.0, 3, 6), TraceRequest(2.25, 4, 2)]
+    first, second = simulate(requests, settings, TinyStepTime(STEP, 0.0))
+    assert first.token_times == [1.75, 2.75, 3.75, 4.75, 5.75, 6.75]
+    # At 3.0, step 2 runs: since 2.75.
+    assert (second.queued, second.scheduled) == (3.0, 3.75)
+    assert second.token_times == [starts + 1, starts + 2]
+    assert (first.ttft_seconds, first.queue_seconds) == (1.75, 0.0)
 
 
 def test_a_gpu_without_work_starts_at_once_under_asynchronous_scheduling_too():

@@ -62,6 +62,37 @@ def test_each_step_gives_a_token_at_its_exact_time():
     assert (engine.running, engine.waiting, engine.kv_cache_usage, engine.idle) == (0, 0, 0.0, True)
 
 
+def test_a_request_reaches_the_queue_when_the_frontend_is_through_with_it():
+    engine = make(frontend_latency=0.2, max_num_queued_reqs=2)
+    handle, gone = engine.submit(request(output=3)), engine.submit(request(output=3))
+    assert handle.queued == pytest.approx(handle.request.arrival + 0.2, abs=1e-9)
+    # It is in no queue yet, but counts as unfinished.
+    assert (engine.running, engine.waiting, engine.idle) == (0, 0, False)
+    with pytest.raises(QueueFull):
+        engine.submit(request())
+    gone.abort()
+    times = follow(handle)
+    assert times[0] == pytest.approx(handle.request.arrival + 0.2 + STEP, abs=1e-9)
+    assert (handle.scheduled, gaps(times)) == (handle.queued, [STEP] * 2)
+    assert engine.idle
+    # What the server itself has taken since the request arrived is part of it.
+    late = engine.submit(request(output=1, arrival=time.monotonic() - 1.0))
+    assert late.queued > late.request.arrival + 0.9
+    assert len(follow(late)) == 1
+
+
+def test_requests_reach_the_queue_while_the_engine_is_held():
+    engine = make(frontend_latency=0.1)
+    engine.pause(hold=True)
+    handle = engine.submit(request(output=2))
+    assert engine.waiting == 0
+    time.sleep(0.2)
+    assert (engine.waiting, handle.scheduled) == (1, 0.0)
+    engine.resume()
+    assert len(follow(handle)) == 2
+    assert handle.scheduled > handle.queued + 0.05
+
+
 def test_many_threads_get_the_tokens_of_the_same_steps():
     engine = make(max_num_seqs=64, max_num_batched_tokens=64, num_gpu_blocks=512)
     handles = [engine.submit(request([number, 1], output=10)) for number in range(40)]

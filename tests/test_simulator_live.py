@@ -30,6 +30,15 @@ def test_tokens_come_at_the_pace_of_the_gpu(servers, runner):
     assert 29 * 0.006 < simulated < took
 
 
+def test_the_frontend_counts_in_the_time_to_the_first_token_and_not_in_the_queue(servers):
+    server = servers.get(*FLAGS, "--frontend-latency", "300ms", environ=A100)
+    reply = server.post("/v1/completions", body(max_tokens=1))
+    assert reply.status == 200
+    assert server.gauge("vllm:time_to_first_token_seconds_sum") > 0.3
+    assert server.gauge("vllm:e2e_request_latency_seconds_sum") > 0.3
+    assert server.gauge("vllm:request_queue_time_seconds_sum") < 0.1
+
+
 def test_scaled_time_is_told_in_simulated_seconds(servers):
     server = servers.get(*FLAGS, "--time-scale", "10", "--enable-per-request-metrics", environ=A100)
     before = server.gauge("vllm:inter_token_latency_seconds_sum")

@@ -91,10 +91,10 @@ class _Recorder:
 def record(row: Row) -> Recorded:
     """The steps of a row's load; SettingsError where it cannot be simulated.
 
-    Each is scheduled when the last one has ended; what is different under asynchronous scheduling, the fit adds.
+    Without a frontend, and each scheduled when the last one has ended: what is different, the fit adds.
     """
     settings, recorder = server(row, "roofline"), _Recorder()
-    in_turn = Settings(**{**vars(settings), "async_scheduling": False})
+    in_turn = Settings(**{**vars(settings), "async_scheduling": False, "frontend_latency": 0.0})
     results = simulate(requests(row), in_turn, recorder, concurrency=row.concurrency)
     tpot, ttft = _shares(row, results, len(recorder.batches))
     steps = _merged(recorder.batches, tpot, ttft)

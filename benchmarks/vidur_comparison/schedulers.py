@@ -109,8 +109,9 @@ def _theirs(traces: Sequence[list[TraceRequest]], specification: dict[str, Any],
 def _ours(run: Run, trace: list[TraceRequest], settings: Settings, table: StepTable) -> list[list[float]]:
     step = {"max_num_seqs": run.seqs, "max_num_batched_tokens": run.tokens}
     cache = {"num_gpu_blocks": run.blocks, "block_size": 16, "enable_prefix_caching": False}
-    # As vidur, which schedules a step when the last one has ended.
-    limits = Settings(**{**vars(settings), **step, **cache, "max_model_len": 4096, "async_scheduling": False})
+    # As vidur, which has no frontend, and schedules a step when the last one has ended.
+    engine = {"max_model_len": 4096, "async_scheduling": False, "frontend_latency": 0.0}
+    limits = Settings(**{**vars(settings), **step, **cache, **engine})
     return [result.token_times for result in simulate(trace, limits, VidurStepTime(table, "measured"))]
 
 

@@ -115,10 +115,11 @@ class ScheduledEngine(ABC):
 
     @property
     def idle(self) -> bool:
-        """Nothing runs and nothing waits."""
+        """Nothing runs, nothing waits, and nothing is on its way to the queue."""
         with self._lock:
             self._advance()
-            return not self._scheduler.running and not self._scheduler.waiting
+            scheduler = self._scheduler
+            return not scheduler.running and not scheduler.waiting and not scheduler.arriving
 
     @property
     def kv_cache_usage(self) -> float:
@@ -278,7 +279,7 @@ class ScheduledEngine(ABC):
 
     def _unfinished(self) -> list[RequestHandle]:
         """All requests, those that wait first."""
-        return self._scheduler.waiting.items() + list(self._scheduler.running)
+        return self._scheduler.not_started() + list(self._scheduler.running)
 
     def _allow(self, admits: bool) -> None:
         """Whether those that wait may start."""

@@ -8,6 +8,7 @@ from vllm_mock.engine.handle import ABORTED, FINISHED, RUNNING, WAITING, Request
 from vllm_mock.engine.kv_cache import Allocation, KVCache
 from vllm_mock.engine.kv_events import KVEventLog
 from vllm_mock.engine.queue_limits import TOO_MANY_REQUESTS, QueueLimits
+from vllm_mock.engine.removable_heap import RemovableHeap
 from vllm_mock.engine.request import EngineRequest, NeverFits
 from vllm_mock.engine.waiting_queue import WaitingQueue
 from vllm_mock.settings import Settings
@@ -34,6 +35,8 @@ class Scheduler:
             self.events = KVEventLog()
             self.kv.on_evicted = self.events.removed
         self._hash = hasher or FastBlockHasher(settings.block_size)
+        # In a simulation, requests on their way to the queue, by when they are there.
+        self.arriving: RemovableHeap[RequestHandle] = RemovableHeap()
         self.waiting = WaitingQueue()
         self.running: dict[RequestHandle, None] = {}
         self.running_adapters: dict[str, int] = {}
@@ -61,7 +64,7 @@ class Scheduler:
         """Why queue limits refuse these requests: a reason for each refused prompt, none if all may come."""
         if not self._limits.unlimited:
             requests = [handle.request for handle in handles]
-            unfinished = len(self.waiting) + len(self.running)
+            unfinished = len(self.arriving) + len(self.waiting) + len(self.running)
             backlog = self._prefill_backlog(now) if self._limits.limits_tokens else 0
             refused = self._limits.refusals(requests, unfinished, backlog)
             if refused:
@@ -83,6 +86,15 @@ class Scheduler:
     def queue(self, handle: RequestHandle) -> None:
         """Lets a new request wait."""
         self.waiting.push(self._key(handle.request), handle)
+
+    def send(self, handle: RequestHandle) -> None:
+        """Lets a new request wait from handle.queued on."""
+        self.arriving.push(handle.queued, handle)
+
+    def receive(self, now: float) -> None:
+        """Queues the requests that have come by `now`."""
+        while (first := self.arriving.first()) is not None and first[0] <= now:
+            self.queue(self.arriving.pop())
 
     def _key(self, request: EngineRequest) -> tuple[float, ...]:
         return (request.priority, request.arrival) if self._by_priority else ()
@@ -123,9 +135,13 @@ class Scheduler:
 
     def abort(self, handle: RequestHandle, num_output_tokens: int | None) -> None:
         """Drops a waiting or running request that has `num_output_tokens` so far; None: its prefill is not complete."""
-        if not self.waiting.remove(handle):
+        if not self.waiting.remove(handle) and not self.arriving.remove(handle):
             self._release(handle, num_output_tokens)
         handle.state = ABORTED
+
+    def not_started(self) -> list[RequestHandle]:
+        """All requests that wait, or are on their way to the queue."""
+        return self.waiting.items() + self.arriving.items()
 
     def cache_prompt(self, handle: RequestHandle, num_tokens: int) -> None:
         """Stores the blocks that the first `num_tokens` tokens of a running request fill, as far as they are hashed."""
@@ -254,13 +270,13 @@ class Scheduler:
         return self._hash(request, request.tokens(start, prompt + inputs), hashes[-1] if hashes else None)
 
     def _prefill_backlog(self, now: float) -> int:
-        waiting = sum(handle.num_prompt_tokens for handle in self.waiting.items())
+        waiting = sum(handle.num_prompt_tokens for handle in self.not_started())
         return waiting + sum(handle.num_prompt_tokens for handle in self.running if not handle.tokens_due(now))
 
     def _left_waiting(self, new: Sequence[RequestHandle]) -> int:
         """How many would wait with these new ones, but for those that start now or with the next step."""
         if self._in_steps:
-            handles = [*self.waiting.items(), *new]
+            handles = [*self.not_started(), *new]
             return len(handles) - self._room_for(handles)
         startable = not self._somebody_waits() and all(self.may_run(handle.request.lora_name) for handle in new)
         return len(self.waiting) + len(new) - (self._room_for(new) if startable else 0)

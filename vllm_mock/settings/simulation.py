@@ -1,5 +1,6 @@
 """Rows of the table: the GPU that is simulated instead of constant latencies."""
 
+from .durations import MILLISECONDS
 from .flag import Environment, setting
 from .kinds import LATCH, PATH, SWITCH, TEXT, Kind, choice, number, optional
 
@@ -37,6 +38,12 @@ class SimulationSettings:
         SWITCH,
         "In a simulation, the next step is scheduled while one runs: that hides time of the CPU, and who arrives "
         "meanwhile waits one step longer.",
+    )
+    frontend_latency: float = setting(
+        0.009,
+        MILLISECONDS,
+        "In a simulation, what HTTP, tokenization and the way to the engine and back take: from a request's arrival to "
+        "the engine's queue, and part of the time to its first token.",
     )
     step_time: str = setting(
         "auto",

@@ -10,12 +10,14 @@ from vllm_mock.simulate.trace import TraceRequest
 class RequestResult:
     """One request of a trace, whose times are seconds from the start of the trace.
 
-    `token_times`: when each token came; empty for a request that was `refused` (the text says why). `scheduled`: when
-    it first left the waiting queue. `cached_tokens` of its prompt were in the prefix cache then.
+    `token_times`: when each token came; empty for a request that was `refused` (the text says why). `queued`: when it
+    reached the engine's queue. `scheduled`: when it first left that. `cached_tokens` of its prompt were in the prefix
+    cache then.
     """
 
     request: TraceRequest
     arrival: float
+    queued: float = 0.0
     scheduled: float = 0.0
     token_times: list[float] = field(default_factory=list)
     cached_tokens: int = 0
@@ -24,8 +26,8 @@ class RequestResult:
 
     @property
     def queue_seconds(self) -> float:
-        """From its arrival to its first step."""
-        return self.scheduled - self.arrival
+        """From the engine's queue to when its first step was scheduled."""
+        return self.scheduled - self.queued
 
     @property
     def ttft_seconds(self) -> float:

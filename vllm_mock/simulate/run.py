@@ -52,6 +52,7 @@ class _Run(NullObserver):
         self._results = [RequestResult(request, request.arrival) for request in requests]
         self._todo = sorted(range(len(requests)), key=lambda number: (requests[number].arrival, number), reverse=True)
         self._max_model_len = settings.max_model_len
+        self._frontend = settings.frontend_latency
         self._free = concurrency or len(requests)
         self._watch = watch
         self._on_finished = on_finished
@@ -70,6 +71,7 @@ class _Run(NullObserver):
             if arrival <= self._now:
                 while self._next_arrival() <= self._now:
                     self._send(self._todo.pop())
+                self._scheduler.receive(self._now)
                 gpu.launch(self._now)
 
     def _next_arrival(self) -> float:
@@ -93,10 +95,10 @@ class _Run(NullObserver):
             self._refuse(result, str(refusal))
             return
         handle = SimulatedHandle(_NO_OWNER, engine_request, self._scheduler.prompt_hashes(engine_request))
-        handle.queued = self._now
+        handle.queued = self._now + self._frontend
         self._of_handle[handle] = result
         self._free -= 1
-        self._scheduler.queue(handle)
+        self._scheduler.send(handle)
 
     def _engine_request(self, number: int, request: TraceRequest) -> EngineRequest:
         """Token ids that stand for a prompt: those of its prefix, and some that no other request has."""
@@ -121,6 +123,7 @@ class _Run(NullObserver):
     def finished(self, handle: RequestHandle) -> None:
         assert isinstance(handle, SimulatedHandle)
         result = self._of_handle.pop(handle)
+        result.queued = handle.queued
         result.scheduled = handle.scheduled
         result.token_times = handle.dues
         result.cached_tokens = handle.num_cached_tokens

@@ -66,6 +66,7 @@ class SimulatedGPU:
                     self._complete(lane, at)
             while self._fetches and self._fetches[0][0] <= at:
                 self._fetched(heapq.heappop(self._fetches))
+            self._scheduler.receive(at)
             self.launch(at)
 
     def launch(self, now: float) -> None:
@@ -92,15 +93,16 @@ class SimulatedGPU:
         handle.counted = tokens
         return tokens if decodes else None
 
-    def postpone(self, seconds: float) -> None:
-        """All that is under way takes `seconds` longer: time stood still."""
+    def postpone(self, until: float, seconds: float) -> None:
+        """All that is under way takes `seconds` longer: until then time stood still, but for the way to the queue."""
+        self._scheduler.receive(until)
         for lane in self.lanes:
             if lane.busy:
                 lane.end += seconds
         self._first_stage_free_at += seconds
         self._last_end += seconds
         self._fetches = [(at + seconds, order, handle) for at, order, handle in self._fetches]
-        self.next_event += seconds
+        self.next_event = self._find_next_event(until)
 
     def recompute(self) -> None:
         """All that runs has lost its KV cache, and waits to be computed anew: after the step that it is in."""
@@ -127,7 +129,9 @@ class SimulatedGPU:
         ends = [lane.end for lane in self.lanes if lane.busy]
         if self._fetches:
             ends.append(self._fetches[0][0])
-        if self._stages > 1 and len(ends) < self._stages and self._first_stage_free_at > now:
+        if (first := self._scheduler.arriving.first()) is not None:
+            ends.append(first[0])
+        if self._stages > 1 and self._first_stage_free_at > now and not all(lane.busy for lane in self.lanes):
             ends.append(self._first_stage_free_at)
         return min(ends, default=NEVER)
 

@@ -40,6 +40,7 @@ class Simulator(ScheduledEngine):
         self._time = clock or SimulatedClock(settings.time_scale)
         super().__init__(settings, observer, self._time, hasher, in_steps=True)
         self._gpu = SimulatedGPU(settings, self._scheduler, step_time, self._observer, self._log_failure)
+        self._frontend = settings.frontend_latency
         self._wakes_at = -NEVER
         self._logged: set[str] = set()
 
@@ -82,6 +83,7 @@ class Simulator(ScheduledEngine):
 
     def _advance(self) -> float:
         if self._held_since is not None:
+            self._scheduler.receive(self._clock())
             return self._held_since
         now = self._clock()
         late = now - self._gpu.next_event
@@ -96,7 +98,10 @@ class Simulator(ScheduledEngine):
 
     def _enqueue(self, handles: Sequence[RequestHandle], now: float) -> None:
         for handle in handles:
-            self._scheduler.queue(handle)
+            # What this server has taken so far is part of what vLLM's frontend takes.
+            handle.queued = max(handle.queued, handle.request.arrival + self._frontend)
+            self._scheduler.send(handle)
+        self._scheduler.receive(now)
         self._go_on(now)
 
     def _take_out(self, handle: RequestHandle, now: float) -> None:
@@ -111,7 +116,7 @@ class Simulator(ScheduledEngine):
                 self._changed.notify()
 
     def _postpone(self, since: float, seconds: float) -> None:
-        self._gpu.postpone(seconds)
+        self._gpu.postpone(since + seconds, seconds)
 
     def _allow(self, admits: bool) -> None:
         super()._allow(admits)
@@ -129,7 +134,8 @@ class Simulator(ScheduledEngine):
         return self._gpu.fetching
 
     def _needs_thread(self) -> bool:
-        if self._thread_runs or not (self._scheduler.running or self._scheduler.waiting):
+        scheduler = self._scheduler
+        if self._thread_runs or not (scheduler.running or scheduler.waiting or scheduler.arriving):
             return False
         self._thread_runs = True
         return True
